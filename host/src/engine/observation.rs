@@ -1,0 +1,70 @@
+//! What a backend has seen: the only input of a step.
+
+use serde::{Deserialize, Serialize};
+
+use super::fleet::Node;
+use super::signal::Signal;
+use super::target::{ReplicaId, TargetId};
+use crate::time::Time;
+
+/// What was seen since the last step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    /// Now: the only clock that the engine knows.
+    pub at: Time,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+    /// Requests that a replica holds, for each replica of which that has changed.
+    pub in_flight: Vec<(ReplicaId, u32)>,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// The nodes that there are now, all of them, sorted by name. The first observation has one.
+    Nodes(Vec<Node>),
+    /// What the gateway counted over a second.
+    Report(TargetId, Report),
+    /// A request waits for a target without a ready replica.
+    Waiting(TargetId),
+    /// A replica moved on.
+    Replica(ReplicaId, Phase),
+    /// Whether the gateway answers on the target's public address.
+    GatewayAnswers(TargetId, bool),
+}
+
+/// Where a replica is in its life, as its backend sees it. `pending` and `placed` are the engine's own words: before a
+/// backend has heard of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Its node fetches the image.
+    Pulling,
+    /// It reads its weights and starts up.
+    Loading,
+    /// It takes requests.
+    Ready,
+    /// It takes no more requests and ends those it has.
+    Draining,
+    /// It is no more, as planned.
+    Gone,
+    /// It is no more, or never came up, against the plan.
+    Failed {
+        /// Why, in a few words.
+        reason: String,
+    },
+}
+
+/// What the gateway counted for a target over one second. Several reports of one second add up.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Whole seconds since 1970: the bucket.
+    pub second: u64,
+    /// A value for each of [`Signal::ALL`]; NaN is "none".
+    pub values: [f64; Signal::ALL.len()],
+    /// Requests at a replica, now.
+    pub in_flight: u32,
+    /// Requests that wait, now.
+    pub waiting: u32,
+    /// How long the oldest of them has waited. Milliseconds.
+    pub oldest_wait_ms: u64,
+}

@@ -1,0 +1,12 @@
+//! Tidegate scales and places GPU inference replicas with policies that are sandboxed WebAssembly components.
+//!
+//! One engine, three worlds: a backend observes, the [`engine`] plans, the backend carries out; the simulator, one machine
+//! and Kubernetes differ in nothing else. `ARCHITECTURE.md` has the invariants.
+
+pub mod engine;
+pub mod policy;
+pub mod seed;
+pub mod time;
+pub mod trace;
+
+pub use time::Time;

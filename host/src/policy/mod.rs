@@ -1,0 +1,95 @@
+//! Policies as the engine sees them: one trait for each kind, which a sandboxed component and a plain Rust function both
+//! provide, so that the engine's own tests need no Wasm. What crosses is in [`wire`]; traces and Kubernetes are unknown here.
+
+pub mod wire;
+
+use wire::{
+    Batch, Births, Candidates, Decisions, Explanation, Fault, PlacementInput, PlacementProgram,
+    Program, Request, States,
+};
+
+/// A call that gave no answer, told for people: what happened, at which limit, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct CallError {
+    /// What kind of failure it was.
+    pub kind: CallErrorKind,
+    /// The position in the call of whoever is at fault, where the policy named it.
+    pub culprit: Option<u32>,
+    /// One sentence, lower case, without a full stop.
+    pub message: String,
+}
+
+/// How a call can fail. The exit code and the metrics go by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CallErrorKind {
+    /// The policy returned a failure of its own.
+    Refused,
+    /// It trapped: a panic, an out-of-bounds access, an unreachable instruction.
+    Trapped,
+    /// It used up its fuel.
+    OutOfFuel,
+    /// It overran the wall-clock backstop.
+    OutOfTime,
+    /// It asked for more memory, table, stack or output than it may have.
+    OutOfSpace,
+    /// It answered, but not what was asked: the wrong number of decisions, states that end before they begin.
+    Malformed,
+}
+
+/// Settings that were not accepted.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum BindError {
+    /// The policy found faults in them: all it found.
+    #[error("{} in the settings", if .0.len() == 1 { "a fault".to_owned() } else { format!("{} faults", .0.len()) })]
+    Faults(Vec<Fault>),
+    /// The policy could not say.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+/// What a batch came to. Every target either has its entry in `decisions` or is among `failed`, never both.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Columns as long as the batch. The entries of failed targets mean nothing, and their states are empty.
+    pub decisions: Decisions,
+    /// Positions of the targets that got no decision, in order, with why.
+    pub failed: Vec<(u32, CallError)>,
+    /// Fuel that the whole batch took, isolation included; 0 for native policies.
+    pub fuel: u64,
+}
+
+/// Decides how many. See `wit/policy.wit`, interface `scaling`, for what each call means.
+pub trait ScalingPolicy {
+    /// The digest of the component, `sha256:…`, or `native:NAME`; it stands on every decision.
+    fn digest(&self) -> &str;
+    /// Checks and compiles a settings document.
+    fn bind(&mut self, settings: &str) -> Result<Program, BindError>;
+    /// The first states of targets.
+    fn init(&mut self, born: &Births) -> Result<States, CallError>;
+    /// Decides for a batch of which `columns` outputs come back. Finds a bad target and decides the others without it, all
+    /// within one budget.
+    fn decide(&mut self, seen: &Batch, columns: usize) -> Answer;
+    /// The same decisions in words, one a target.
+    fn explain(&mut self, seen: &Batch) -> Result<Vec<Explanation>, CallError>;
+    /// The number of the layout of its state.
+    fn state_schema(&mut self) -> Result<u32, CallError>;
+    /// State of layout `schema` in its own layout.
+    fn migrate(&mut self, schema: u32, old: &States) -> Result<States, CallError>;
+}
+
+/// Decides where. See `wit/policy.wit`, interface `placement`, for what each call means.
+pub trait PlacementPolicy {
+    /// The digest of the component, `sha256:…`, or `native:NAME`.
+    fn digest(&self) -> &str;
+    /// The columns it wants.
+    fn inputs(&mut self) -> Result<Vec<PlacementInput>, CallError>;
+    /// Checks and compiles a settings document.
+    fn bind(&mut self, settings: &str) -> Result<PlacementProgram, BindError>;
+    /// A node for each replica, by position; `None` where none will do now.
+    fn place(&mut self, asked: &Request) -> Result<Vec<Option<u32>>, CallError>;
+    /// The same choices in words, one a replica.
+    fn explain(&mut self, asked: &Request) -> Result<Vec<Explanation>, CallError>;
+    /// The positions of all candidates, each once, those that should leave first in front.
+    fn rank(&mut self, asked: &Candidates) -> Result<Vec<u32>, CallError>;
+}
