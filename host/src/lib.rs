@@ -4,6 +4,7 @@
 //! and Kubernetes differ in nothing else. `ARCHITECTURE.md` has the invariants.
 
 pub mod engine;
+pub mod ledger;
 pub mod policy;
 pub mod seed;
 pub mod time;
