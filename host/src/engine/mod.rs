@@ -1,14 +1,424 @@
 //! Turns what was seen into what will be done: [`Engine::step`]. Synchronous and pure: time is part of the input; it reads no
 //! clock, opens nothing, awaits nothing, iterates no hash map. It has never heard of pods, processes or traces.
+//!
+//! A step takes events in, asks the chain of scaling policies in three passes (changes and timers, pokes, ticks), each until
+//! nothing changes, bounds what they want, and turns the difference to the replicas there are into actions, for which it asks
+//! the placement policy. Planning again from a plan's own result changes nothing.
 
+mod bound;
+mod bounds;
+mod chain;
+mod fact;
 pub mod fleet;
 pub mod observation;
+mod placing;
 pub mod plan;
+pub mod replicas;
 pub mod signal;
 pub mod target;
+pub mod windows;
+mod words;
 
+use serde::{Deserialize, Serialize};
+
+pub use bounds::BoundsNow;
+pub use chain::{BindTargetError, OnFailure, Stage};
 pub use fleet::{Node, NodeId, Resources, Taint, TaintEffect};
 pub use observation::{Event, Observation, Phase, Report};
-pub use plan::{Action, Plan};
+pub use placing::PLACEMENT;
+pub use plan::{Action, Change, Clamp, ClampRule, Plan, StageFailure, StageSaid};
+pub use replicas::{Replica, ReplicaSet, ReplicaState};
 pub use signal::Signal;
 pub use target::{Bounds, ReplicaId, TargetId, TargetName, TargetSpec};
+
+use bound::Look;
+use chain::{Chain, Pass};
+use placing::Placing;
+use target::Target;
+use words::Words;
+
+use crate::policy::{CallError, PlacementPolicy};
+use crate::time::Time;
+
+/// Rounds in which a pass must settle. Knative's rules take three; a chain that does not settle is reported and left alone until
+/// something happens.
+const ROUNDS_AT_MOST: usize = 16;
+
+/// How an engine runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Options {
+    /// Length of a tick. Milliseconds, at least 1.
+    pub tick_ms: u64,
+    /// Whether somebody reads: changes then carry their policies' words, which costs a call each.
+    pub explains: bool,
+    /// Whether requests always pass through the gateway, or only while the chain's output `gateway-in-path` says so or nothing
+    /// is ready, as in Knative.
+    pub gateway_is_always_in_path: bool,
+}
+
+/// Plans for a set of targets on a fleet of nodes.
+pub struct Engine {
+    options: Options,
+    chain: Chain,
+    placing: Placing,
+    targets: Vec<Target>,
+    words: Words,
+    generation: u64,
+    warnings: Vec<String>,
+}
+
+/// A target as others may see it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TargetView {
+    /// Replicas that the plan wants.
+    pub desired: u32,
+    /// Replicas that take requests.
+    pub ready: u32,
+    /// Replicas that are wanted and not ready.
+    pub starting: u32,
+    /// Replicas that end what they have.
+    pub draining: u32,
+    /// Requests that wait, at the last report.
+    pub waiting: u32,
+    /// Requests in flight over the last second, waiting ones included.
+    pub concurrency: f64,
+}
+
+impl Engine {
+    /// An engine that asks `stages` in order, and `placement` (or `fallback`, where that fails) about nodes.
+    ///
+    /// # Errors
+    ///
+    /// When a placement policy cannot say which columns it wants.
+    pub fn new(
+        options: Options,
+        stages: Vec<Stage>,
+        placement: Box<dyn PlacementPolicy>,
+        fallback: Option<Box<dyn PlacementPolicy>>,
+    ) -> Result<Engine, CallError> {
+        let placing = Placing::new(placement, fallback)?;
+        let (targets, words, warnings) = (Vec::new(), Words::default(), Vec::new());
+        Ok(Engine {
+            options,
+            chain: Chain { stages },
+            placing,
+            targets,
+            words,
+            generation: 0,
+            warnings,
+        })
+    }
+
+    /// Takes in the targets of a run, once, in order of names. Their states are born here; their initial replicas are part of
+    /// the first plan.
+    ///
+    /// # Errors
+    ///
+    /// When a policy refuses a target's settings or requires an input that this installation does not give; nothing runs then.
+    pub fn add_targets(
+        &mut self,
+        now: Time,
+        mut specs: Vec<TargetSpec>,
+    ) -> Result<(), BindTargetError> {
+        specs.sort_by(|one, other| (&one.tenant, &one.name).cmp(&(&other.tenant, &other.name)));
+        let mut group = 0;
+        for spec in specs {
+            if let Some(last) = self.targets.last()
+                && (&last.spec.tenant, &last.spec.name.service)
+                    != (&spec.tenant, &spec.name.service)
+            {
+                group = last.group + 1;
+            }
+            let mut target = Target::new(spec, group, now, self.options.tick_ms);
+            self.warnings.extend(self.chain.seat(&mut target, &mut self.words)?);
+            self.warnings.extend(self.placing.bind(&target)?);
+            self.targets.push(target);
+        }
+        let all: Vec<TargetId> = (0..self.targets.len() as u32).map(TargetId).collect();
+        self.chain.init(now, &mut self.targets, &all)
+    }
+
+    /// Targets, by [`TargetId`].
+    pub fn specs(&self) -> impl Iterator<Item = &TargetSpec> {
+        self.targets.iter().map(|target| &target.spec)
+    }
+
+    /// What policies said when settings were bound, for people.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The stages' names and the digests of their policies, the placement policy last.
+    pub fn policies(&self) -> Vec<(String, String)> {
+        let mut list: Vec<_> = self
+            .chain
+            .stages
+            .iter()
+            .map(|stage| (stage.name().to_owned(), stage.digest().to_owned()))
+            .collect();
+        list.push((PLACEMENT.to_owned(), self.placing.digest().to_owned()));
+        list
+    }
+
+    /// A target as others may see it.
+    pub fn view(&self, id: TargetId) -> TargetView {
+        let target = &self.targets[id.index()];
+        TargetView {
+            desired: target.desired,
+            ready: target.replicas.ready(),
+            starting: target.replicas.starting(),
+            draining: target.replicas.draining(),
+            waiting: target.levels.waiting,
+            concurrency: target.levels.concurrency,
+        }
+    }
+
+    /// The replicas of a target.
+    pub fn replicas(&self, id: TargetId) -> &ReplicaSet {
+        &self.targets[id.index()].replicas
+    }
+
+    /// The output `name` of the last stage that gives it; NaN where none did.
+    pub fn output(&self, id: TargetId, name: &str) -> f64 {
+        let target = &self.targets[id.index()];
+        let found = self.chain.stages.iter().zip(&target.seats).rev().find_map(|(stage, seat)| {
+            stage
+                .outputs()
+                .iter()
+                .position(|output| output == name)
+                .map(|position| seat.output(position))
+        });
+        found.unwrap_or(f64::NAN)
+    }
+
+    /// What to do about what was seen.
+    pub fn step(&mut self, seen: &Observation) -> Plan {
+        self.generation += 1;
+        let now = seen.at;
+        let mut plan = Plan { at: now, generation: self.generation, ..Plan::default() };
+        self.take_in(seen);
+        for pass in [Pass::Changes, Pass::Pokes, Pass::Ticks] {
+            self.run_pass(pass, now, &mut plan);
+        }
+        for target in &mut self.targets {
+            if target.next_tick <= now {
+                target.next_tick = next_tick(target.created_at, now, self.options.tick_ms);
+            }
+            target.is_poked = false;
+        }
+        self.placing.place_pending(now, &mut self.targets, &mut plan.actions, &mut plan.failures);
+        self.tell_changes(&mut plan);
+        plan.wake_at = self.wake_at(now);
+        plan
+    }
+
+    fn take_in(&mut self, seen: &Observation) {
+        for target in self
+            .targets
+            .iter_mut()
+            .filter(|target| target.is_tick_spared && target.next_tick < seen.at)
+        {
+            target.next_tick = next_tick(target.created_at, seen.at - 1, self.options.tick_ms);
+        }
+        for event in &seen.events {
+            match event {
+                Event::Nodes(nodes) => {
+                    let moved = self.placing.see_nodes(nodes);
+                    self.targets.iter_mut().for_each(|target| target.replicas.move_nodes(&moved));
+                }
+                Event::Report(id, report) => self.targets[id.index()].report(report),
+                Event::Waiting(id) => {
+                    let target = &mut self.targets[id.index()];
+                    target.is_poked = true;
+                    target.levels.waiting = target.levels.waiting.max(1);
+                }
+                Event::Replica(id, phase) => {
+                    let target = &mut self.targets[id.target.index()];
+                    if target.replicas.see(seen.at, id.ordinal, phase) {
+                        target.is_touched = true;
+                        self.placing.is_stale |=
+                            matches!(phase, Phase::Gone | Phase::Failed { .. });
+                    }
+                }
+                Event::GatewayAnswers(id, answers) => {
+                    let target = &mut self.targets[id.index()];
+                    target.is_touched |= target.gateway_answers != *answers;
+                    target.gateway_answers = *answers;
+                }
+            }
+        }
+        for (id, holds) in &seen.in_flight {
+            self.targets[id.target.index()].replicas.see_in_flight(id.ordinal, *holds);
+        }
+    }
+
+    /// Asks the stages about the causes of this pass, until nothing changes.
+    fn run_pass(&mut self, pass: Pass, now: Time, plan: &mut Plan) {
+        let number = self.generation;
+        let mut candidates: Vec<TargetId> = Vec::new();
+        for (position, target) in self.targets.iter_mut().enumerate() {
+            let is_candidate = match pass {
+                Pass::Changes => target.is_touched || target.wakes_at() <= now,
+                Pass::Pokes => target.is_poked,
+                Pass::Ticks => target.next_tick <= now,
+            };
+            if is_candidate {
+                target.is_touched = false;
+                candidates.push(TargetId(position as u32));
+            }
+        }
+        let mut round = 0;
+        while !candidates.is_empty() {
+            let mut asked = vec![false; candidates.len()];
+            for position in 0..self.chain.stages.len() {
+                let look = Look { now, options: &self.options, words: &self.words };
+                let due =
+                    self.chain.due(position, pass, number, &candidates, &look, &mut self.targets);
+                self.chain.ask(
+                    position,
+                    number,
+                    &due,
+                    &look,
+                    &mut self.targets,
+                    &mut plan.failures,
+                );
+                let mut due = due.iter().map(|one| one.target).peekable();
+                for (id, asked) in candidates.iter().zip(&mut asked) {
+                    *asked |= due.next_if_eq(id).is_some();
+                }
+            }
+            let moved = self.settle(now, &candidates, plan);
+            let mut unsettled = asked.iter().zip(&moved).map(|(asked, moved)| *asked || *moved);
+            candidates.retain(|_| unsettled.next().unwrap_or(false));
+            round += 1;
+            if round == ROUNDS_AT_MOST && !candidates.is_empty() {
+                plan.failures.push(StageFailure {
+                    stage: self.chain.stages.last().map_or(String::new(), |stage| stage.name().to_owned()),
+                    targets: candidates,
+                    message: format!("the chain does not settle: after {ROUNDS_AT_MOST} rounds its stages still change what they said"),
+                    instead: OnFailure::Hold.name().to_owned(),
+                    quarantined_until: None,
+                });
+                return;
+            }
+        }
+    }
+
+    /// Bounds what the chain wants for `ids` and brings their replicas in line. Whether anything changed that a stage may have
+    /// asked for, for each of them.
+    fn settle(&mut self, now: Time, ids: &[TargetId], plan: &mut Plan) -> Vec<bool> {
+        let mut surplus = Vec::new();
+        let mut moved = vec![false; ids.len()];
+        for (&id, moved) in ids.iter().zip(&mut moved) {
+            let target = &mut self.targets[id.index()];
+            *moved |= target.initialise();
+            let wanted = target.seats.last().and_then(|seat| seat.wanted);
+            target.desired = target.bounds_now().apply(wanted.unwrap_or(target.desired)).0;
+            if target.desired == 0 && target.is_starved() {
+                target.desired = target.activation();
+            }
+            let replicas = &mut target.replicas;
+            if replicas.grow(now, target.desired) {
+                *moved = true;
+                self.placing.is_stale = true;
+            }
+            let over = replicas.alive().saturating_sub(target.desired);
+            if over > 0 {
+                *moved = true;
+                let left = over - replicas.drop_pending(over);
+                if left > 0 {
+                    surplus.push((id, left));
+                }
+            }
+            if !self.options.gateway_is_always_in_path {
+                *moved |= self.follow_gateway(id, now);
+            }
+        }
+        self.placing.drain_surplus(
+            now,
+            &surplus,
+            &mut self.targets,
+            &mut plan.actions,
+            &mut plan.failures,
+        );
+        moved
+    }
+
+    /// Keeps since when the gateway is in the path of a target's requests. Whether that changed.
+    fn follow_gateway(&mut self, id: TargetId, now: Time) -> bool {
+        let wanted = self.output(id, "gateway-in-path");
+        let target = &mut self.targets[id.index()];
+        let is_in_path = wanted != 0.0 || target.replicas.ready() == 0;
+        let changed = is_in_path != target.gateway_since.is_some();
+        if changed {
+            target.gateway_since = is_in_path.then_some(now);
+        }
+        changed
+    }
+
+    /// Notes for each target what is decided anew, with the policies' words if somebody reads.
+    fn tell_changes(&mut self, plan: &mut Plan) {
+        for position in 0..self.targets.len() {
+            let target = &self.targets[position];
+            if target.planned == Some(target.desired) {
+                continue;
+            }
+            let mut change = Change {
+                target: TargetId(position as u32),
+                from: target.planned,
+                to: target.desired,
+                stages: Vec::new(),
+                clamps: Vec::new(),
+            };
+            for (stage, seat) in target.seats.iter().enumerate() {
+                let name = self.chain.stages[stage].name().to_owned();
+                change.clamps.extend(
+                    seat.wanted.and_then(|wanted| target.bounds_now().clamp(&name, wanted)),
+                );
+                let mut reason = String::new();
+                if self.options.explains && Chain::has_decided(stage, self.generation, target) {
+                    reason = match self.chain.explain(stage, target, &self.words) {
+                        Ok(explanation) => explanation.reason,
+                        Err(error) => format!("no explanation: {error}"),
+                    };
+                }
+                change.stages.push(StageSaid { stage: name, wanted: seat.wanted, reason });
+            }
+            if target.is_starved() {
+                let stage =
+                    self.chain.stages.last().map_or(String::new(), |stage| stage.name().to_owned());
+                change.clamps.push(Clamp {
+                    stage,
+                    rule: ClampRule::Activation,
+                    from: 0,
+                    to: target.desired,
+                });
+            }
+            plan.changes.push(change);
+            self.targets[position].planned = Some(self.targets[position].desired);
+        }
+    }
+
+    /// When something is due although nothing happens. A target whose windows are all empty has no ticks to come: the first
+    /// report wakes it.
+    fn wake_at(&mut self, now: Time) -> Time {
+        let mut earliest = Time::NEVER;
+        for target in &mut self.targets {
+            target.is_tick_spared = !self.chain.wants_tick(target, now);
+            if !target.is_tick_spared {
+                earliest = earliest.min(target.next_tick);
+            }
+            earliest = earliest.min(target.wakes_at());
+            let is_short = target.replicas.alive() < target.desired;
+            if is_short && target.replicas.back_off_until() > now {
+                earliest = earliest.min(target.replicas.back_off_until());
+            }
+        }
+        earliest
+    }
+}
+
+/// The first tick after `now` of a target that was created at `created_at`.
+fn next_tick(created_at: Time, now: Time, tick_ms: u64) -> Time {
+    created_at + (now.since(created_at) / tick_ms.max(1) + 1) * tick_ms.max(1)
+}

@@ -13,7 +13,8 @@ pub struct Plan {
     pub at: Time,
     /// Counts plans; a backend refuses one that is older than the last it applied.
     pub generation: u64,
-    /// When the engine wants to see the world again, whatever happens before.
+    /// When the engine wants to see the world again, whatever happens before; [`Time::NEVER`] where only an event matters. A
+    /// report that comes while that is further off than the next tick is such an event.
     pub wake_at: Time,
     /// What changes, in order.
     pub actions: Vec<Action>,
@@ -48,7 +49,7 @@ pub struct Change {
     /// Replicas wanted before; `None`: nothing had been decided.
     pub from: Option<u32>,
     /// Replicas wanted now.
-    pub to: Option<u32>,
+    pub to: u32,
     /// What each stage said, in order of the chain.
     pub stages: Vec<StageSaid>,
     /// Bounds and guards that changed an answer.

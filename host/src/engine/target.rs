@@ -4,7 +4,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::bounds::BoundsNow;
+use super::chain::Seat;
 use super::fleet::Resources;
+use super::observation::Report;
+use super::replicas::ReplicaSet;
+use super::signal::Signal;
+use super::windows::Window;
+use crate::time::Time;
 
 /// A target within one engine: a handle, given in the order of [`TargetName`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -99,4 +106,119 @@ pub struct TargetSpec {
     pub needs: Resources,
     /// Weights of the model, to be held by the GPUs of one replica together. Bytes.
     pub weights_bytes: u64,
+}
+
+/// What the gateway last said of a target's requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Levels {
+    pub(super) in_flight: u32,
+    pub(super) waiting: u32,
+    pub(super) oldest_wait_ms: u64,
+    /// Requests in flight over the last second, waiting ones included.
+    pub(super) concurrency: f64,
+}
+
+/// A target as the engine keeps it.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) spec: TargetSpec,
+    /// The same number for all targets of a service.
+    pub(super) group: u32,
+    pub(super) created_at: Time,
+    pub(super) next_tick: Time,
+    /// No stage wanted the next tick when the last plan was made.
+    pub(super) is_tick_spared: bool,
+    /// Whether the initial scale was once ready.
+    pub(super) is_initialised: bool,
+    /// Since when the gateway is in the path of its requests.
+    pub(super) gateway_since: Option<Time>,
+    pub(super) gateway_answers: bool,
+    pub(super) windows: Vec<Window>,
+    pub(super) seats: Vec<Seat>,
+    pub(super) replicas: ReplicaSet,
+    /// Replicas that the plan wants, within bounds.
+    pub(super) desired: u32,
+    /// What `desired` was when the last plan was made; `None`: there was none.
+    pub(super) planned: Option<u32>,
+    pub(super) levels: Levels,
+    /// A request waits although no replica is ready.
+    pub(super) is_poked: bool,
+    /// Something happened that stages may want to hear of.
+    pub(super) is_touched: bool,
+}
+
+impl Target {
+    pub(super) fn new(spec: TargetSpec, group: u32, now: Time, tick_ms: u64) -> Target {
+        let desired = spec.bounds.now(spec.is_reachable, false).apply(spec.bounds.initial).0;
+        Target {
+            spec,
+            group,
+            created_at: now,
+            next_tick: now + tick_ms,
+            is_tick_spared: false,
+            is_initialised: false,
+            gateway_since: Some(now),
+            gateway_answers: true,
+            windows: Vec::new(),
+            seats: Vec::new(),
+            replicas: ReplicaSet::default(),
+            desired,
+            planned: None,
+            levels: Levels::default(),
+            is_poked: false,
+            is_touched: true,
+        }
+    }
+
+    pub(super) fn bounds_now(&self) -> BoundsNow {
+        self.spec.bounds.now(self.spec.is_reachable, self.is_initialised)
+    }
+
+    /// What the stage before `position` wants, within bounds; `None` where it has not said yet.
+    pub(super) fn proposal_before(&self, position: usize) -> Option<u32> {
+        let wanted = self.seats[position.checked_sub(1)?].wanted?;
+        Some(self.bounds_now().apply(wanted).0)
+    }
+
+    /// When a stage must be asked without anything happening.
+    pub(super) fn wakes_at(&self) -> Time {
+        self.seats.iter().map(Seat::wakes_at).min().unwrap_or(Time::NEVER)
+    }
+
+    /// Whether a request waits at zero and a policy that should see to it fails: the host does it then.
+    pub(super) fn is_starved(&self) -> bool {
+        (self.is_poked || self.levels.waiting > 0)
+            && self.replicas.ready() == 0
+            && self.seats.iter().any(Seat::is_failing)
+    }
+
+    /// The replicas that a request waiting at zero gets when policies fail.
+    pub(super) fn activation(&self) -> u32 {
+        self.bounds_now().apply(self.spec.activation.max(1)).0.max(1)
+    }
+
+    /// Takes in what the gateway counted over a second.
+    pub(super) fn report(&mut self, report: &Report) {
+        for window in &mut self.windows {
+            let value = report.values[window.spec().signal as usize];
+            if !value.is_nan() {
+                window.record(report.second, value);
+            }
+        }
+        self.levels = Levels {
+            in_flight: report.in_flight,
+            waiting: report.waiting,
+            oldest_wait_ms: report.oldest_wait_ms,
+            concurrency: report.values[Signal::Concurrency as usize],
+        };
+    }
+
+    /// Marks the initial scale as reached for good, if it is. Whether it was not before.
+    pub(super) fn initialise(&mut self) -> bool {
+        let min = if self.spec.is_reachable == Some(false) { 0 } else { self.spec.bounds.min };
+        let reached =
+            !self.is_initialised && self.replicas.ready() >= min.max(self.spec.bounds.initial);
+        self.is_initialised |= reached;
+        reached
+    }
 }

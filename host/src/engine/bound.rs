@@ -1,0 +1,363 @@
+//! A policy with the settings documents that are bound to it, and the one place that lays targets out as columns and takes
+//! columns apart again. It knows nothing of chains, failure modes or replicas.
+
+use std::collections::BTreeMap;
+
+use super::Options;
+use super::fact::Fact;
+use super::target::{Target, TargetId};
+use super::words::Words;
+use crate::policy::wire::{Batch, Births, Causes, Decisions, Explanation, Program, Scope, States};
+use crate::policy::{Answer, BindError, CallError, CallErrorKind, ScalingPolicy};
+use crate::time::Time;
+
+/// Where a column of a policy's inputs comes from, for one target.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Column {
+    /// The target's window at that position.
+    Window(usize),
+    /// A fact of the target.
+    Fact(Fact),
+    /// The wanted replicas of the stage before, within bounds.
+    Proposal,
+    /// A named output of an earlier stage.
+    Output {
+        /// Position of that stage in the chain.
+        stage: usize,
+        /// Position of the output among that stage's.
+        output: usize,
+    },
+    /// Nobody gives it: NaN.
+    Missing,
+}
+
+impl Column {
+    /// Whether a stage with cause `change` is asked again when it reads differently.
+    pub(super) fn wakes(self) -> bool {
+        match self {
+            Column::Window(_) | Column::Missing => false,
+            Column::Fact(fact) => fact.wakes(),
+            Column::Proposal | Column::Output { .. } => true,
+        }
+    }
+
+    /// What it reads now, for the policy at `position` of the chain.
+    pub(super) fn read(self, position: usize, target: &Target, look: &Look<'_>) -> f64 {
+        match self {
+            Column::Window(window) => {
+                target.windows[window].average(look.now.second()).unwrap_or(f64::NAN)
+            }
+            Column::Fact(fact) => fact.read(target, look.options, look.words),
+            Column::Proposal => target.proposal_before(position).map_or(f64::NAN, f64::from),
+            Column::Output { stage, output } => target.seats[stage].output(output),
+            Column::Missing => f64::NAN,
+        }
+    }
+}
+
+/// What a reading depends on beside the target.
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
+    pub(super) now: Time,
+    pub(super) options: &'a Options,
+    pub(super) words: &'a Words,
+}
+
+/// A target's place at one policy.
+#[derive(Debug)]
+pub(super) struct Chair {
+    pub(super) binding: u32,
+    pub(super) columns: Vec<Column>,
+    /// `None` until `init` has been asked.
+    pub(super) state: Option<Vec<u8>>,
+    /// What the policy was last asked with: with these it can be asked again, to explain itself.
+    pub(super) asked: Option<Asked>,
+}
+
+impl Chair {
+    /// Whether every window that the policy asked for is empty.
+    pub(super) fn has_empty_windows(&self, target: &Target, now: Time) -> bool {
+        self.columns.iter().all(|column| match *column {
+            Column::Window(window) => target.windows[window].is_empty(now.second()),
+            Column::Fact(_) | Column::Proposal | Column::Output { .. } | Column::Missing => true,
+        })
+    }
+}
+
+/// What a policy was asked with about one target.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    at: Time,
+    causes: Causes,
+    pub(super) inputs: Vec<f64>,
+    state: Vec<u8>,
+}
+
+/// A target that a policy is asked about, and why.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    pub(super) target: TargetId,
+    pub(super) causes: Causes,
+}
+
+/// One target's part of an answer.
+pub(super) struct Decision {
+    pub(super) wanted: u32,
+    pub(super) is_applied: bool,
+    pub(super) next_at: Time,
+}
+
+/// A policy with its bindings.
+pub(super) struct Bound {
+    pub(super) policy: Box<dyn ScalingPolicy>,
+    pub(super) bindings: Vec<Program>,
+    by_settings: BTreeMap<String, u32>,
+    /// Output names over all bindings, in order of first use.
+    pub(super) outputs: Vec<String>,
+    /// For each binding, where each of its outputs stands in `outputs`.
+    output_positions: Vec<Vec<usize>>,
+    pub(super) scope: Scope,
+    batch: Batch,
+}
+
+impl Bound {
+    pub(super) fn new(policy: Box<dyn ScalingPolicy>) -> Bound {
+        Bound {
+            policy,
+            bindings: Vec::new(),
+            by_settings: BTreeMap::new(),
+            outputs: Vec::new(),
+            output_positions: Vec::new(),
+            scope: Scope::Target,
+            batch: empty_batch(),
+        }
+    }
+
+    /// Binds a settings document, unless an equal one is bound already. `outputs` gets the names it is to give.
+    pub(super) fn bind(&mut self, settings: &str) -> Result<u32, BindError> {
+        if let Some(&binding) = self.by_settings.get(settings) {
+            return Ok(binding);
+        }
+        let program = self.policy.bind(settings)?;
+        self.scope = widest(self.scope, program.scope);
+        let mut positions = Vec::with_capacity(program.outputs.len());
+        for output in &program.outputs {
+            let known = self.outputs.iter().position(|name| name == output);
+            positions.push(known.unwrap_or_else(|| {
+                self.outputs.push(output.clone());
+                self.outputs.len() - 1
+            }));
+        }
+        let binding = self.bindings.len() as u32;
+        self.output_positions.push(positions);
+        self.bindings.push(program);
+        self.by_settings.insert(settings.to_owned(), binding);
+        Ok(binding)
+    }
+
+    /// The first states of `ids`, in their order.
+    pub(super) fn init(
+        &mut self,
+        now: Time,
+        position: usize,
+        which: usize,
+        targets: &[Target],
+        ids: &[TargetId],
+    ) -> Result<Vec<Vec<u8>>, CallError> {
+        let mut params = ParamsTable::default();
+        let binding = |id: &TargetId| targets[id.index()].seats[position].chairs[which].binding;
+        let params_of = ids.iter().map(|id| params.position(binding(id), &self.bindings)).collect();
+        let ready = ids.iter().map(|id| f64::from(targets[id.index()].replicas.ready())).collect();
+        let born = Births { at_ms: now.0, params: params.list, params_of, ready };
+        let states = self.policy.init(&born)?;
+        let mut split = split_states(&states);
+        let states: Vec<Vec<u8>> = split.by_ref().take(ids.len()).map(<[u8]>::to_vec).collect();
+        if states.len() == ids.len() {
+            Ok(states)
+        } else {
+            let message =
+                format!("{} targets were born and {} states came back", ids.len(), states.len());
+            Err(CallError { kind: CallErrorKind::Malformed, culprit: None, message })
+        }
+    }
+
+    /// Asks about `due`, by the chairs at `which`, which keep what was asked. States are taken in here; the rest of the
+    /// answer goes to `take`, with the value of each of [`Bound::outputs`]. What failed is returned by position in `due`.
+    pub(super) fn decide(
+        &mut self,
+        position: usize,
+        which: usize,
+        due: &[Due],
+        look: &Look<'_>,
+        targets: &mut [Target],
+        mut take: impl FnMut(&mut Target, Decision, &[f64]),
+    ) -> Vec<(u32, CallError)> {
+        self.lay_out(position, which, due, look, targets);
+        let columns = self.bindings.iter().map(|program| program.outputs.len()).max().unwrap_or(0);
+        let Answer { decisions, failed, .. } = self.policy.decide(&self.batch, columns);
+        let mut has_failed = failed.iter().map(|(at, _)| *at as usize).peekable();
+        let mut states = split_states(&decisions.states);
+        let mut outputs = vec![f64::NAN; self.outputs.len()];
+        for (i, one) in due.iter().enumerate() {
+            let state = states.next().unwrap_or_default();
+            if has_failed.next_if_eq(&i).is_some() {
+                continue;
+            }
+            let target = &mut targets[one.target.index()];
+            let its = &mut target.seats[position].chairs[which];
+            let now_state = its.state.get_or_insert_default();
+            now_state.clear();
+            now_state.extend_from_slice(state);
+            outputs.fill(f64::NAN);
+            for (column, &at) in self.output_positions[its.binding as usize].iter().enumerate() {
+                let value = decisions.outputs[column * due.len() + i];
+                outputs[at] = if value.is_finite() { value } else { f64::NAN };
+            }
+            take(target, decision(&decisions, i, look.now), &outputs);
+        }
+        failed
+    }
+
+    /// The words for the last decision about a target.
+    pub(super) fn explain(
+        &mut self,
+        chair: &Chair,
+        group: u32,
+        words: &Words,
+    ) -> Result<Explanation, CallError> {
+        let Some(asked) = &chair.asked else {
+            return Ok(Explanation { reason: String::new(), figures: Vec::new() });
+        };
+        let batch = Batch {
+            at_ms: asked.at.0,
+            causes_of: vec![asked.causes],
+            params: vec![self.bindings[chair.binding as usize].params.clone()],
+            params_of: vec![0],
+            groups: vec![group],
+            states: States { bytes: asked.state.clone(), ends: vec![asked.state.len() as u32] },
+            inputs: asked.inputs.clone(),
+            words: words.list().to_vec(),
+        };
+        let explained = self.policy.explain(&batch)?;
+        explained.into_iter().next().ok_or_else(|| CallError {
+            kind: CallErrorKind::Malformed,
+            culprit: None,
+            message: "no explanation came back for one target".to_owned(),
+        })
+    }
+
+    fn lay_out(
+        &mut self,
+        position: usize,
+        which: usize,
+        due: &[Due],
+        look: &Look<'_>,
+        targets: &mut [Target],
+    ) {
+        let n = due.len();
+        let batch = &mut self.batch;
+        batch.at_ms = look.now.0;
+        batch.causes_of.clear();
+        batch.params_of.clear();
+        batch.groups.clear();
+        batch.states.bytes.clear();
+        batch.states.ends.clear();
+        if batch.words.len() != look.words.list().len() {
+            batch.words = look.words.list().to_vec();
+        }
+        let columns = self.bindings.iter().map(|program| program.inputs.len()).max().unwrap_or(0);
+        batch.inputs.clear();
+        batch.inputs.resize(columns * n, f64::NAN);
+        let mut params = ParamsTable::default();
+        for (i, one) in due.iter().enumerate() {
+            let target = &mut targets[one.target.index()];
+            let its = &mut target.seats[position].chairs[which];
+            // Taken out while the target is read, which the columns borrow it for.
+            let mut asked = its.asked.take().unwrap_or_default();
+            let read = std::mem::take(&mut its.columns);
+            let binding = its.binding;
+            asked.at = look.now;
+            asked.causes = one.causes;
+            asked.state.clear();
+            asked.state.extend_from_slice(its.state.as_deref().unwrap_or_default());
+            asked.inputs.clear();
+            for (column, source) in read.iter().enumerate() {
+                let value = source.read(position, target, look);
+                batch.inputs[column * n + i] = value;
+                asked.inputs.push(value);
+            }
+            batch.causes_of.push(one.causes);
+            batch.params_of.push(params.position(binding, &self.bindings));
+            batch.groups.push(target.group);
+            batch.states.bytes.extend_from_slice(&asked.state);
+            batch.states.ends.push(batch.states.bytes.len() as u32);
+            let its = &mut target.seats[position].chairs[which];
+            its.columns = read;
+            its.asked = Some(asked);
+        }
+        batch.params = params.list;
+    }
+}
+
+/// The params that a call needs, each once, in order of first use.
+#[derive(Default)]
+struct ParamsTable {
+    list: Vec<Vec<u8>>,
+    positions: BTreeMap<u32, u32>,
+    last: Option<(u32, u32)>,
+}
+
+impl ParamsTable {
+    fn position(&mut self, binding: u32, bindings: &[Program]) -> u32 {
+        if let Some((known, position)) = self.last
+            && known == binding
+        {
+            return position;
+        }
+        let list = &mut self.list;
+        let position = *self.positions.entry(binding).or_insert_with(|| {
+            list.push(bindings[binding as usize].params.clone());
+            list.len() as u32 - 1
+        });
+        self.last = Some((binding, position));
+        position
+    }
+}
+
+fn decision(decisions: &Decisions, i: usize, now: Time) -> Decision {
+    // A time that has come already would ask for itself again and again.
+    let next_at =
+        Some(Time(decisions.next_at_ms[i])).filter(|&next| next > now).unwrap_or(Time::ZERO);
+    Decision { wanted: decisions.wanted[i], is_applied: decisions.apply[i], next_at }
+}
+
+/// The states that are joined in `states`; an end that is out of order gives an empty one.
+fn split_states(states: &States) -> impl Iterator<Item = &[u8]> {
+    let mut from = 0;
+    states.ends.iter().map(move |&end| {
+        let state = states.bytes.get(from..end as usize).unwrap_or_default();
+        from = end as usize;
+        state
+    })
+}
+
+fn empty_batch() -> Batch {
+    Batch {
+        at_ms: 0,
+        causes_of: Vec::new(),
+        params: Vec::new(),
+        params_of: Vec::new(),
+        groups: Vec::new(),
+        states: States { bytes: Vec::new(), ends: Vec::new() },
+        inputs: Vec::new(),
+        words: Vec::new(),
+    }
+}
+
+fn widest(one: Scope, other: Scope) -> Scope {
+    match (one, other) {
+        (Scope::Tenant, _) | (_, Scope::Tenant) => Scope::Tenant,
+        (Scope::Group, _) | (_, Scope::Group) => Scope::Group,
+        (Scope::Target, Scope::Target) => Scope::Target,
+    }
+}

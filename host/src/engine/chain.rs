@@ -1,0 +1,628 @@
+//! The chain of scaling policies: which stage is asked about which target and why, and what becomes of its answer or of its
+//! failure. How a policy is asked is in `bound`; bounds and replicas are elsewhere.
+
+use super::bound::{Bound, Chair, Column, Due, Look};
+use super::fact::Fact;
+use super::plan::StageFailure;
+use super::signal::Signal;
+use super::target::{Target, TargetId};
+use super::windows::{Averaging, LONGEST_SPAN_S, Window, WindowSpec};
+use super::words::Words;
+use crate::policy::wire::{Causes, Explanation, Scope, Source};
+use crate::policy::{BindError, CallError, Quarantine, ScalingPolicy};
+use crate::time::Time;
+
+/// Targets in one call. A thousand fit in what an instance keeps resident, and a call's fixed cost is spread thin by then.
+const BATCH_AT_MOST: usize = 1_000;
+
+/// What the host does about a target that a policy gave no decision for. Failure never means zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// The last decision stands.
+    Hold,
+    /// The proposal passes through as if the stage were not there.
+    Skip,
+    /// A built-in policy decides instead.
+    Fallback,
+    /// The last decision stands, and the stage decides nothing about this target until a person acts.
+    Closed,
+}
+
+impl OnFailure {
+    /// The word for it in files and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            OnFailure::Hold => "hold",
+            OnFailure::Skip => "skip",
+            OnFailure::Fallback => "fallback",
+            OnFailure::Closed => "closed",
+        }
+    }
+}
+
+/// One stage of the chain.
+pub struct Stage {
+    name: String,
+    on_failure: OnFailure,
+    /// The policy, and after it the one that decides where it fails, with [`OnFailure::Fallback`] only.
+    policies: Vec<Bound>,
+}
+
+/// Position of a stage's own policy among its policies.
+const MAIN: usize = 0;
+/// Position of the one that decides instead.
+const FALLBACK: usize = 1;
+
+impl Stage {
+    /// A stage that asks `policy` and treats its failures as `on_failure` says ([`OnFailure::Fallback`] holds: it has none).
+    pub fn new(name: &str, policy: Box<dyn ScalingPolicy>, on_failure: OnFailure) -> Stage {
+        Stage { name: name.to_owned(), on_failure, policies: vec![Bound::new(policy)] }
+    }
+
+    /// A stage that asks `policy`, and `fallback` about the targets for which that fails.
+    pub fn with_fallback(
+        name: &str,
+        policy: Box<dyn ScalingPolicy>,
+        fallback: Box<dyn ScalingPolicy>,
+    ) -> Stage {
+        let policies = vec![Bound::new(policy), Bound::new(fallback)];
+        Stage { name: name.to_owned(), on_failure: OnFailure::Fallback, policies }
+    }
+
+    /// Its name in reports.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The digest of its policy.
+    pub fn digest(&self) -> &str {
+        self.policies[MAIN].policy.digest()
+    }
+
+    /// The names of the outputs that it gives, over all settings bound so far.
+    pub(super) fn outputs(&self) -> &[String] {
+        &self.policies[MAIN].outputs
+    }
+}
+
+/// A target's place at one stage: what the stage last said about it.
+#[derive(Debug, Default)]
+pub(super) struct Seat {
+    /// Its places at the stage's policies.
+    pub(super) chairs: Vec<Chair>,
+    /// Replicas, before bounds, that the stage last wanted applied.
+    pub(super) wanted: Option<u32>,
+    /// Whether its last decision was to be applied.
+    is_applied: bool,
+    /// A value for each output of the stage.
+    outputs: Vec<f64>,
+    next_at: Time,
+    /// Its last decision differed from the one before, so a stage with cause `change` is asked again.
+    has_changed: bool,
+    quarantine: Quarantine,
+    /// Its policy failed when last asked; when to ask again, and about what.
+    failing: Option<(Time, Causes)>,
+    is_closed: bool,
+    /// The tick that it has answered, by the time when it was due.
+    ticked: Time,
+    /// The step in which it last answered a poke, and in which it last decided.
+    poked_in: u64,
+    decided_in: u64,
+    decided_by: usize,
+}
+
+impl Seat {
+    /// The value of a stage's output for this target; NaN where it gave none.
+    pub(super) fn output(&self, position: usize) -> f64 {
+        self.outputs.get(position).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Whether its policy failed when last asked.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.is_some()
+    }
+
+    /// When it must be asked without anything happening; [`Time::NEVER`] where it need not.
+    pub(super) fn wakes_at(&self) -> Time {
+        let timer =
+            if self.next_at == Time::ZERO || self.is_closed { Time::NEVER } else { self.next_at };
+        self.failing
+            .map_or(timer, |(retry, _)| if self.is_closed { timer } else { timer.min(retry) })
+    }
+}
+
+/// Settings or constraints that a target cannot be taken in with.
+#[derive(Debug, thiserror::Error)]
+pub enum BindTargetError {
+    /// A policy did not accept the settings.
+    #[error("{stage} does not accept the settings of {target}")]
+    Settings {
+        /// The target.
+        target: String,
+        /// The stage, or the placement policy.
+        stage: String,
+        /// What the policy said.
+        source: BindError,
+    },
+    /// A policy requires an input that nothing here gives.
+    #[error("{stage} requires {input} for {target}, but {why}")]
+    Input {
+        /// The target.
+        target: String,
+        /// The stage.
+        stage: String,
+        /// The input, as `the fact kv-use`.
+        input: String,
+        /// What is amiss.
+        why: String,
+    },
+    /// A policy could not make first states.
+    #[error("{stage} cannot make first states")]
+    Init {
+        /// The stage.
+        stage: String,
+        /// What happened.
+        source: CallError,
+    },
+}
+
+/// Which causes a pass over the chain answers. Timers and changes come before pokes, pokes before ticks, as Knative's
+/// reconciler and autoscaler would have it within one second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    Changes,
+    Pokes,
+    Ticks,
+}
+
+/// The stages in order.
+pub(super) struct Chain {
+    pub(super) stages: Vec<Stage>,
+}
+
+impl Chain {
+    /// Gives `target` a seat at every stage and the windows that its policies ask for. Returns what is worth a warning.
+    pub(super) fn seat(
+        &mut self,
+        target: &mut Target,
+        words: &mut Words,
+    ) -> Result<Vec<String>, BindTargetError> {
+        words.intern(&target.spec.name.role);
+        words.intern(&target.spec.name.pool);
+        let mut warnings = Vec::new();
+        for position in 0..self.stages.len() {
+            let (earlier, rest) = self.stages.split_at_mut(position);
+            let stage = &mut rest[0];
+            let settings =
+                target.spec.scaling_settings.get(position).map_or("{}", String::as_str).to_owned();
+            let mut seat = Seat::default();
+            for bound in &mut stage.policies {
+                let binding =
+                    bound.bind(&settings).map_err(|source| BindTargetError::Settings {
+                        target: target.spec.name.to_string(),
+                        stage: stage.name.clone(),
+                        source,
+                    })?;
+                let program = &bound.bindings[binding as usize];
+                for fault in &program.warnings {
+                    let at = if fault.path.is_empty() {
+                        String::new()
+                    } else {
+                        format!("{}: ", fault.path)
+                    };
+                    warnings.push(format!(
+                        "{}: {}: {at}{}",
+                        target.spec.name, stage.name, fault.message
+                    ));
+                }
+                let mut columns = Vec::with_capacity(program.inputs.len());
+                for input in &program.inputs {
+                    columns.push(match resolve(&input.source, earlier, target) {
+                        Ok(column) => column,
+                        Err(_) if !input.required => Column::Missing,
+                        Err(why) => {
+                            return Err(BindTargetError::Input {
+                                target: target.spec.name.to_string(),
+                                stage: stage.name.clone(),
+                                input: named(&input.source),
+                                why,
+                            });
+                        }
+                    });
+                }
+                seat.chairs.push(Chair { binding, columns, state: None, asked: None });
+            }
+            target.seats.push(seat);
+        }
+        Ok(warnings)
+    }
+
+    /// Asks for the first states of targets that have just got their seats.
+    pub(super) fn init(
+        &mut self,
+        now: Time,
+        targets: &mut [Target],
+        new: &[TargetId],
+    ) -> Result<(), BindTargetError> {
+        for position in 0..self.stages.len() {
+            self.bear(position, MAIN, now, targets, new).map_err(|source| {
+                BindTargetError::Init { stage: self.stages[position].name.clone(), source }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether a stage wants the next tick of `target`: one that ticks, and whose policy did not say that it may be spared it
+    /// while its windows are empty, which they stay until something is reported.
+    pub(super) fn wants_tick(&self, target: &Target, now: Time) -> bool {
+        self.stages.iter().zip(&target.seats).any(|(stage, seat)| {
+            let chair = &seat.chairs[MAIN];
+            let ticks =
+                stage.policies[MAIN].bindings[chair.binding as usize].causes.contains(Causes::TICK);
+            let may_be_spared = seat.next_at > target.next_tick && seat.failing.is_none();
+            ticks && !seat.is_closed && !(may_be_spared && chair.has_empty_windows(target, now))
+        })
+    }
+
+    /// The targets among `candidates` that the stage at `position` must be asked about in this pass of step `number`.
+    pub(super) fn due(
+        &self,
+        position: usize,
+        pass: Pass,
+        number: u64,
+        candidates: &[TargetId],
+        look: &Look<'_>,
+        targets: &mut [Target],
+    ) -> Vec<Due> {
+        let mut due = Vec::new();
+        for &id in candidates {
+            let target = &targets[id.index()];
+            let seat = &target.seats[position];
+            let chair = &seat.chairs[MAIN];
+            let wants =
+                self.stages[position].policies[MAIN].bindings[chair.binding as usize].causes;
+            let mut causes = Causes::empty();
+            let mut retried = Causes::empty();
+            match pass {
+                Pass::Changes => {
+                    if chair.asked.is_none() {
+                        causes |= Causes::CREATED;
+                    }
+                    if seat.next_at != Time::ZERO && seat.next_at <= look.now {
+                        causes |= Causes::TIMER;
+                    }
+                    if let Some((retry, about)) = seat.failing
+                        && retry <= look.now
+                    {
+                        retried = about;
+                    }
+                }
+                Pass::Pokes => {
+                    if target.is_poked && seat.poked_in != number && seat.wanted == Some(0) {
+                        causes |= Causes::POKE;
+                    }
+                }
+                Pass::Ticks => {
+                    if target.next_tick <= look.now && seat.ticked != target.next_tick {
+                        causes |= Causes::TICK;
+                    }
+                }
+            }
+            if wants.contains(Causes::CHANGE)
+                && (seat.has_changed || reads_differently(chair, position, target, look))
+            {
+                causes |= Causes::CHANGE;
+            }
+            causes &= wants;
+            let spared = causes == Causes::TICK && tick_can_be_spared(seat, position, target, look);
+            let is_closed = seat.is_closed;
+            let seat = &mut targets[id.index()].seats[position];
+            if causes.contains(Causes::TICK) {
+                seat.ticked = targets[id.index()].next_tick;
+            }
+            let seat = &mut targets[id.index()].seats[position];
+            if causes.contains(Causes::POKE) {
+                seat.poked_in = number;
+            }
+            let causes = causes | retried;
+            if causes != Causes::empty() && !spared && !is_closed {
+                due.push(Due { target: id, causes });
+            }
+        }
+        due
+    }
+
+    /// Asks the stage at `position` about `due` and takes its answers in. What failed goes to `failures`.
+    pub(super) fn ask(
+        &mut self,
+        position: usize,
+        number: u64,
+        due: &[Due],
+        look: &Look<'_>,
+        targets: &mut [Target],
+        failures: &mut Vec<StageFailure>,
+    ) {
+        let mut from = 0;
+        while from < due.len() {
+            let to = chunk_end(due, from, targets, self.stages[position].policies[MAIN].scope);
+            self.ask_chunk(position, number, &due[from..to], look, targets, failures);
+            from = to;
+        }
+    }
+
+    /// Asks the stage at `position`, which has decided about a target, for its words.
+    pub(super) fn explain(
+        &mut self,
+        position: usize,
+        target: &Target,
+        words: &Words,
+    ) -> Result<Explanation, CallError> {
+        let seat = &target.seats[position];
+        self.stages[position].policies[seat.decided_by].explain(
+            &seat.chairs[seat.decided_by],
+            target.group,
+            words,
+        )
+    }
+
+    /// Whether the stage at `position` decided about `target` in step `number`.
+    pub(super) fn has_decided(position: usize, number: u64, target: &Target) -> bool {
+        target.seats[position].decided_in == number
+    }
+
+    fn ask_chunk(
+        &mut self,
+        position: usize,
+        number: u64,
+        due: &[Due],
+        look: &Look<'_>,
+        targets: &mut [Target],
+        failures: &mut Vec<StageFailure>,
+    ) {
+        let now = look.now;
+        let is_aside =
+            |one: &Due| targets[one.target.index()].seats[position].quarantine.until(now).is_some();
+        let (mut failed, asked): (Vec<Due>, Vec<Due>) = due.iter().partition(|one| is_aside(one));
+        let mut told: Vec<(CallError, Vec<TargetId>)> = Vec::new();
+        for (at, error) in self.call(position, MAIN, number, &asked, look, targets) {
+            let one = asked[at as usize];
+            failed.push(one);
+            match told
+                .iter_mut()
+                .find(|(known, _)| known.kind == error.kind && known.message == error.message)
+            {
+                Some((_, ids)) => ids.push(one.target),
+                None => told.push((error, vec![one.target])),
+            }
+        }
+        let stage = &self.stages[position];
+        for (error, ids) in told {
+            let mut until = None;
+            for id in &ids {
+                until = until.max(targets[id.index()].seats[position].quarantine.failed(now));
+            }
+            failures.push(StageFailure {
+                stage: stage.name.clone(),
+                targets: ids,
+                message: error.message,
+                instead: stage.on_failure.name().to_owned(),
+                quarantined_until: until,
+            });
+        }
+        if !failed.is_empty() {
+            failed.sort_by_key(|one| one.target);
+            self.instead(position, number, &failed, look, targets, failures);
+        }
+    }
+
+    /// Does what the stage's failure mode says about targets that its policy gave no decision for.
+    fn instead(
+        &mut self,
+        position: usize,
+        number: u64,
+        failed: &[Due],
+        look: &Look<'_>,
+        targets: &mut [Target],
+        failures: &mut Vec<StageFailure>,
+    ) {
+        for one in failed {
+            let target = &mut targets[one.target.index()];
+            let proposal = target.proposal_before(position);
+            let seat = &mut target.seats[position];
+            let retry = seat.quarantine.until(look.now).unwrap_or(look.now + look.options.tick_ms);
+            seat.failing = Some((retry, one.causes));
+            seat.next_at = Time::ZERO;
+            seat.has_changed = false;
+            match self.stages[position].on_failure {
+                OnFailure::Hold | OnFailure::Fallback => {}
+                OnFailure::Skip => seat.wanted = proposal.or(seat.wanted),
+                OnFailure::Closed => seat.is_closed = true,
+            }
+        }
+        if self.stages[position].policies.len() <= FALLBACK {
+            return;
+        }
+        if let Some((_, error)) =
+            self.call(position, FALLBACK, number, failed, look, targets).into_iter().next()
+        {
+            failures.push(StageFailure {
+                stage: self.stages[position].name.clone(),
+                targets: failed.iter().map(|one| one.target).collect(),
+                message: format!("the fallback failed too: {}", error.message),
+                instead: OnFailure::Hold.name().to_owned(),
+                quarantined_until: None,
+            });
+        }
+    }
+
+    /// Asks one of a stage's policies, and takes in what it decided. What failed is returned by position in `due`.
+    fn call(
+        &mut self,
+        position: usize,
+        which: usize,
+        number: u64,
+        due: &[Due],
+        look: &Look<'_>,
+        targets: &mut [Target],
+    ) -> Vec<(u32, CallError)> {
+        if due.is_empty() {
+            return Vec::new();
+        }
+        let ids: Vec<TargetId> = due.iter().map(|one| one.target).collect();
+        if let Err(error) = self.bear(position, which, look.now, targets, &ids) {
+            return (0..due.len() as u32).map(|at| (at, error.clone())).collect();
+        }
+        let (own, bound) = own_outputs(&mut self.stages[position].policies, which);
+        bound.decide(position, which, due, look, targets, |target, decision, outputs| {
+            let seat = &mut target.seats[position];
+            let outputs = own.as_ref().map_or(outputs.to_vec(), |at| {
+                at.iter().map(|at| at.map_or(f64::NAN, |at| outputs[at])).collect()
+            });
+            let wanted = if decision.is_applied { Some(decision.wanted) } else { seat.wanted };
+            let same_outputs = seat.outputs.len() == outputs.len()
+                && seat
+                    .outputs
+                    .iter()
+                    .zip(&outputs)
+                    .all(|(one, other)| one.to_bits() == other.to_bits());
+            seat.has_changed =
+                !same_outputs || wanted != seat.wanted || decision.is_applied != seat.is_applied;
+            seat.wanted = wanted;
+            seat.is_applied = decision.is_applied;
+            seat.outputs = outputs;
+            seat.decided_in = number;
+            seat.decided_by = which;
+            if which == MAIN {
+                seat.next_at = decision.next_at;
+                seat.failing = None;
+                seat.quarantine.succeeded();
+                // What stood in for it starts afresh next time.
+                seat.chairs.iter_mut().skip(FALLBACK).for_each(|chair| chair.state = None);
+            }
+        })
+    }
+
+    /// Asks for the first states of those among `ids` that have none yet.
+    fn bear(
+        &mut self,
+        position: usize,
+        which: usize,
+        now: Time,
+        targets: &mut [Target],
+        ids: &[TargetId],
+    ) -> Result<(), CallError> {
+        let chair = |target: &Target| target.seats[position].chairs[which].state.is_none();
+        let unborn: Vec<TargetId> =
+            ids.iter().copied().filter(|id| chair(&targets[id.index()])).collect();
+        for chunk in unborn.chunks(BATCH_AT_MOST) {
+            let bound = &mut self.stages[position].policies[which];
+            let states = bound.init(now, position, which, targets, chunk)?;
+            for (id, state) in chunk.iter().zip(states) {
+                targets[id.index()].seats[position].chairs[which].state = Some(state);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The policy at `which`, and, for one that stands in, where each output of the stage's own policy stands among its outputs.
+fn own_outputs(policies: &mut [Bound], which: usize) -> (Option<Vec<Option<usize>>>, &mut Bound) {
+    let own = (which != MAIN).then(|| {
+        let theirs = &policies[which].outputs;
+        policies[MAIN]
+            .outputs
+            .iter()
+            .map(|name| theirs.iter().position(|other| other == name))
+            .collect()
+    });
+    (own, &mut policies[which])
+}
+
+/// Where the call that begins at `from` ends: before it is too long, but never within a group or tenant that belongs together.
+fn chunk_end(due: &[Due], from: usize, targets: &[Target], scope: Scope) -> usize {
+    let target = |at: usize| &targets[due[at].target.index()];
+    let mut to = from + 1;
+    while to < due.len() {
+        if target(to).spec.tenant != target(from).spec.tenant {
+            break;
+        }
+        let is_free_to_cut = match scope {
+            Scope::Target => true,
+            Scope::Group => target(to).group != target(to - 1).group,
+            Scope::Tenant => false,
+        };
+        if to - from >= BATCH_AT_MOST && is_free_to_cut {
+            break;
+        }
+        to += 1;
+    }
+    to
+}
+
+/// Whether an input that wakes reads differently than when the policy was last asked.
+fn reads_differently(chair: &Chair, position: usize, target: &Target, look: &Look<'_>) -> bool {
+    let Some(asked) = &chair.asked else { return true };
+    let mut columns = chair.columns.iter().zip(&asked.inputs).filter(|(column, _)| column.wakes());
+    columns.any(|(column, was)| column.read(position, target, look).to_bits() != was.to_bits())
+}
+
+/// Whether the policy said that its decision stands until later if every input does, and every input does.
+fn tick_can_be_spared(seat: &Seat, position: usize, target: &Target, look: &Look<'_>) -> bool {
+    let chair = &seat.chairs[MAIN];
+    let Some(asked) = &chair.asked else { return false };
+    seat.failing.is_none()
+        && seat.next_at > look.now
+        && chair
+            .columns
+            .iter()
+            .zip(&asked.inputs)
+            .all(|(column, was)| column.read(position, target, look).to_bits() == was.to_bits())
+}
+
+/// Finds what gives an input, adding the window that it needs to the target; or says what is amiss.
+fn resolve(source: &Source, earlier: &[Stage], target: &mut Target) -> Result<Column, String> {
+    match source {
+        Source::Window(window) => {
+            let signal = Signal::named(&window.signal)
+                .ok_or_else(|| format!("there is no signal {}", window.signal))?;
+            let averaging = Averaging::named(&window.averaging)
+                .ok_or_else(|| format!("there is no averaging {}", window.averaging))?;
+            if window.span_s == 0 || window.span_s > LONGEST_SPAN_S {
+                return Err(format!("a window has 1 to {LONGEST_SPAN_S} seconds"));
+            }
+            let spec = WindowSpec { signal, span_s: window.span_s, averaging };
+            let known = target.windows.iter().position(|window| window.spec() == spec);
+            Ok(Column::Window(known.unwrap_or_else(|| {
+                target.windows.push(Window::new(spec));
+                target.windows.len() - 1
+            })))
+        }
+        Source::Fact(name) => Fact::named(name)
+            .map(Column::Fact)
+            .ok_or_else(|| "this installation does not give it".to_owned()),
+        Source::Output(name) if name == "proposal" && earlier.is_empty() => {
+            Err("no stage comes before it".to_owned())
+        }
+        Source::Output(name) if name == "proposal" => Ok(Column::Proposal),
+        Source::Output(name) => {
+            let found = earlier.iter().enumerate().rev().find_map(|(stage, its)| {
+                its.outputs()
+                    .iter()
+                    .position(|output| output == name)
+                    .map(|output| Column::Output { stage, output })
+            });
+            found.ok_or_else(|| "no earlier stage gives it".to_owned())
+        }
+    }
+}
+
+fn named(source: &Source) -> String {
+    match source {
+        Source::Window(window) => {
+            format!("the window {} over {} s, {}", window.signal, window.span_s, window.averaging)
+        }
+        Source::Fact(name) => format!("the fact {name}"),
+        Source::Output(name) => format!("the output {name}"),
+    }
+}

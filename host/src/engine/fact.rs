@@ -1,0 +1,112 @@
+//! The facts of a target that policies may ask for by name, and how each is read. `docs/signals.md` is the catalogue for
+//! readers; a new fact is one variant here and a row there.
+
+use super::Options;
+use super::target::Target;
+use super::words::Words;
+
+/// A number about a target, now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fact {
+    ReadyReplicas,
+    StartingReplicas,
+    DrainingReplicas,
+    FailedReplicas,
+    MinReplicas,
+    MaxReplicas,
+    InitialReplicas,
+    IsInitialised,
+    Reachable,
+    GatewayAnswers,
+    GatewayInPathSinceMs,
+    InFlight,
+    Waiting,
+    OldestWaitS,
+    TickMs,
+    GpusPerReplica,
+    Role,
+    Pool,
+}
+
+impl Fact {
+    pub(super) const ALL: [Fact; 18] = [
+        Fact::ReadyReplicas,
+        Fact::StartingReplicas,
+        Fact::DrainingReplicas,
+        Fact::FailedReplicas,
+        Fact::MinReplicas,
+        Fact::MaxReplicas,
+        Fact::InitialReplicas,
+        Fact::IsInitialised,
+        Fact::Reachable,
+        Fact::GatewayAnswers,
+        Fact::GatewayInPathSinceMs,
+        Fact::InFlight,
+        Fact::Waiting,
+        Fact::OldestWaitS,
+        Fact::TickMs,
+        Fact::GpusPerReplica,
+        Fact::Role,
+        Fact::Pool,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Fact::ReadyReplicas => "ready-replicas",
+            Fact::StartingReplicas => "starting-replicas",
+            Fact::DrainingReplicas => "draining-replicas",
+            Fact::FailedReplicas => "failed-replicas",
+            Fact::MinReplicas => "min-replicas",
+            Fact::MaxReplicas => "max-replicas",
+            Fact::InitialReplicas => "initial-replicas",
+            Fact::IsInitialised => "is-initialised",
+            Fact::Reachable => "reachable",
+            Fact::GatewayAnswers => "gateway-answers",
+            Fact::GatewayInPathSinceMs => "gateway-in-path-since-ms",
+            Fact::InFlight => "in-flight",
+            Fact::Waiting => "waiting",
+            Fact::OldestWaitS => "oldest-wait-s",
+            Fact::TickMs => "tick-ms",
+            Fact::GpusPerReplica => "gpus-per-replica",
+            Fact::Role => "role",
+            Fact::Pool => "pool",
+        }
+    }
+
+    pub(super) fn named(name: &str) -> Option<Fact> {
+        Fact::ALL.into_iter().find(|fact| fact.name() == name)
+    }
+
+    /// Whether a stage with cause `change` is asked again when it reads differently. What moves with every request does not.
+    pub(super) fn wakes(self) -> bool {
+        !matches!(self, Fact::InFlight | Fact::Waiting | Fact::OldestWaitS)
+    }
+
+    /// What it reads now; NaN is "not known".
+    pub(super) fn read(self, target: &Target, options: &Options, words: &Words) -> f64 {
+        let truth = |known: Option<bool>| known.map_or(f64::NAN, |is| f64::from(u8::from(is)));
+        let bounds = target.bounds_now();
+        match self {
+            Fact::ReadyReplicas => f64::from(target.replicas.ready()),
+            Fact::StartingReplicas => f64::from(target.replicas.starting()),
+            Fact::DrainingReplicas => f64::from(target.replicas.draining()),
+            Fact::FailedReplicas => f64::from(target.replicas.failures_in_a_row()),
+            Fact::MinReplicas => f64::from(bounds.min),
+            Fact::MaxReplicas => f64::from(bounds.max),
+            Fact::InitialReplicas => f64::from(target.spec.bounds.initial),
+            Fact::IsInitialised => truth(Some(target.is_initialised)),
+            Fact::Reachable => truth(target.spec.is_reachable),
+            Fact::GatewayAnswers => truth(Some(target.gateway_answers)),
+            Fact::GatewayInPathSinceMs => {
+                target.gateway_since.map_or(f64::NAN, |since| since.0 as f64)
+            }
+            Fact::InFlight => f64::from(target.levels.in_flight),
+            Fact::Waiting => f64::from(target.levels.waiting),
+            Fact::OldestWaitS => target.levels.oldest_wait_ms as f64 / 1e3,
+            Fact::TickMs => options.tick_ms as f64,
+            Fact::GpusPerReplica => f64::from(target.spec.needs.gpus),
+            Fact::Role => words.position(&target.spec.name.role),
+            Fact::Pool => words.position(&target.spec.name.pool),
+        }
+    }
+}
