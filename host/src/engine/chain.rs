@@ -430,8 +430,14 @@ impl Chain {
             let target = &mut targets[one.target.index()];
             let proposal = target.proposal_before(position);
             let seat = &mut target.seats[position];
-            let retry = seat.quarantine.until(look.now).unwrap_or(look.now + look.options.tick_ms);
-            seat.failing = Some((retry, one.causes));
+            // A tick comes again by itself; what else was asked is asked again a tick later.
+            let about = one.causes & !Causes::TICK;
+            let retry = match seat.quarantine.until(look.now) {
+                _ if about == Causes::empty() => Time::NEVER,
+                Some(until) => until,
+                None => look.now + look.options.tick_ms,
+            };
+            seat.failing = Some((retry, about));
             seat.next_at = Time::ZERO;
             seat.has_changed = false;
             match self.stages[position].on_failure {

@@ -19,6 +19,9 @@ pub mod target;
 pub mod windows;
 mod words;
 
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 
 pub use bounds::BoundsNow;

@@ -1,0 +1,563 @@
+//! The engine's own rules, with policies that are plain Rust.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use super::*;
+use crate::policy::wire::{
+    Batch, Births, Candidates, Causes, Decisions, Explanation, Input, PlacementInput,
+    PlacementProgram, Program, Request, Scope, Source, States, Subject, Window,
+};
+use crate::policy::{Answer, BindError, CallError, CallErrorKind, PlacementPolicy, ScalingPolicy};
+
+/// What a scripted policy says about one target: its inputs and causes in, its decision out; `None` fails.
+type Says = fn(at_ms: u64, causes: Causes, inputs: &[f64]) -> Option<Said>;
+
+#[derive(Clone, Copy, Default)]
+struct Said {
+    wanted: u32,
+    leave: bool,
+    next_at_ms: u64,
+    output: f64,
+}
+
+/// A policy that says what a function says and writes down what it was asked.
+struct Scripted {
+    causes: Causes,
+    inputs: Vec<Source>,
+    says: Says,
+    heard: Rc<RefCell<String>>,
+    name: &'static str,
+}
+
+impl ScalingPolicy for Scripted {
+    fn digest(&self) -> &str {
+        "native:scripted"
+    }
+
+    fn bind(&mut self, _: &str) -> Result<Program, BindError> {
+        let inputs = self
+            .inputs
+            .iter()
+            .map(|source| Input { source: source.clone(), required: true })
+            .collect();
+        let outputs = vec![format!("{}-output", self.name)];
+        Ok(Program {
+            params: Vec::new(),
+            scope: Scope::Target,
+            causes: self.causes,
+            inputs,
+            outputs,
+            warnings: Vec::new(),
+        })
+    }
+
+    fn init(&mut self, born: &Births) -> Result<States, CallError> {
+        Ok(States {
+            bytes: vec![0; born.params_of.len()],
+            ends: (1..=born.params_of.len() as u32).collect(),
+        })
+    }
+
+    fn decide(&mut self, seen: &Batch, _: usize) -> Answer {
+        let n = seen.params_of.len();
+        let mut said = Vec::new();
+        let mut failed = Vec::new();
+        for i in 0..n {
+            let inputs: Vec<f64> = (0..self.inputs.len()).map(|k| seen.inputs[k * n + i]).collect();
+            let _ = write!(
+                self.heard.borrow_mut(),
+                "{}@{}{:?} ",
+                self.name,
+                seen.at_ms % 1_000_000,
+                inputs
+            );
+            said.push((self.says)(seen.at_ms, seen.causes_of[i], &inputs).unwrap_or_else(|| {
+                let message = "no answer for want of one".to_owned();
+                failed.push((
+                    i as u32,
+                    CallError { kind: CallErrorKind::Refused, culprit: None, message },
+                ));
+                Said::default()
+            }));
+        }
+        let decisions = Decisions {
+            wanted: said.iter().map(|one| one.wanted).collect(),
+            apply: said.iter().map(|one| !one.leave).collect(),
+            next_at_ms: said.iter().map(|one| one.next_at_ms).collect(),
+            outputs: said.iter().map(|one| one.output).collect(),
+            states: States { bytes: vec![0; n], ends: (1..=n as u32).collect() },
+        };
+        Answer { decisions, failed, fuel: 0 }
+    }
+
+    fn explain(&mut self, seen: &Batch) -> Result<Vec<Explanation>, CallError> {
+        let reason = format!("{} saw {:?}", self.name, seen.inputs);
+        Ok(vec![Explanation { reason, figures: Vec::new() }])
+    }
+
+    fn state_schema(&mut self) -> Result<u32, CallError> {
+        Ok(1)
+    }
+
+    fn migrate(&mut self, _: u32, old: &States) -> Result<States, CallError> {
+        Ok(States { bytes: old.bytes.clone(), ends: old.ends.clone() })
+    }
+}
+
+/// Places on the first node with a free GPU; the youngest leaves first.
+struct FirstFit;
+
+impl PlacementPolicy for FirstFit {
+    fn digest(&self) -> &str {
+        "native:first-fit"
+    }
+
+    fn inputs(&mut self) -> Result<Vec<PlacementInput>, CallError> {
+        let input =
+            |subject, name: &str| PlacementInput { subject, name: name.to_owned(), required: true };
+        Ok(vec![input(Subject::Node, "free-gpus"), input(Subject::Candidate, "started-at-ms")])
+    }
+
+    fn bind(&mut self, _: &str) -> Result<PlacementProgram, BindError> {
+        Ok(PlacementProgram { params: Vec::new(), warnings: Vec::new() })
+    }
+
+    fn place(&mut self, asked: &Request) -> Result<Vec<Option<u32>>, CallError> {
+        let mut free = asked.nodes.facts.clone();
+        Ok((0..asked.replicas.params_of.len())
+            .map(|_| {
+                let node = free.iter().position(|&free| free >= 1.0)?;
+                free[node] -= 1.0;
+                Some(node as u32)
+            })
+            .collect())
+    }
+
+    fn explain(&mut self, _: &Request) -> Result<Vec<Explanation>, CallError> {
+        Ok(Vec::new())
+    }
+
+    fn rank(&mut self, asked: &Candidates) -> Result<Vec<u32>, CallError> {
+        Ok((0..asked.choices.len() as u32).rev().collect())
+    }
+}
+
+const START: Time = Time::TRACE_START;
+const SECOND: u64 = 1_000;
+
+fn window() -> Source {
+    Source::Window(Window { signal: "concurrency".into(), span_s: 4, averaging: "linear".into() })
+}
+
+fn fact(name: &str) -> Source {
+    Source::Fact(name.into())
+}
+
+fn proposal() -> Source {
+    Source::Output("proposal".into())
+}
+
+/// An engine with one node of `gpus` GPUs, targets of those names and bounds, and scripted stages.
+struct Bench {
+    engine: Engine,
+    heard: Rc<RefCell<String>>,
+}
+
+fn stage(
+    bench: &Rc<RefCell<String>>,
+    name: &'static str,
+    causes: Causes,
+    inputs: Vec<Source>,
+    says: Says,
+    on_failure: OnFailure,
+) -> Stage {
+    Stage::new(
+        name,
+        Box::new(Scripted { causes, inputs, says, heard: bench.clone(), name }),
+        on_failure,
+    )
+}
+
+fn spec(name: &str, min: u32, max: u32, initial: u32) -> TargetSpec {
+    TargetSpec {
+        name: TargetName::of_service(name),
+        tenant: "default".into(),
+        bounds: Bounds { min, max, initial },
+        activation: 1,
+        is_reachable: Some(true),
+        scaling_settings: Vec::new(),
+        placement_settings: "{}".into(),
+        needs: Resources { cpu_milli: 0, memory_bytes: 0, gpus: 1 },
+        weights_bytes: 0,
+    }
+}
+
+fn bench(stages: Vec<Stage>, heard: Rc<RefCell<String>>, specs: Vec<TargetSpec>) -> Bench {
+    let options = Options { tick_ms: 2 * SECOND, explains: true, gateway_is_always_in_path: true };
+    let mut engine =
+        Engine::new(options, stages, Box::new(FirstFit), None).expect("it says what it wants");
+    engine.add_targets(START, specs).expect("the settings are fine");
+    Bench { engine, heard }
+}
+
+impl Bench {
+    /// Steps at `s` seconds with those events; gives what was planned, a line.
+    fn step(&mut self, s: u64, events: Vec<Event>) -> String {
+        let plan = self.engine.step(&Observation {
+            at: START + s * SECOND,
+            events,
+            in_flight: Vec::new(),
+        });
+        let mut line = String::new();
+        for action in &plan.actions {
+            let _ = match action {
+                Action::Start { replica, .. } => {
+                    write!(line, "start {}/{} ", replica.target.0, replica.ordinal)
+                }
+                Action::Drain { replica } => {
+                    write!(line, "drain {}/{} ", replica.target.0, replica.ordinal)
+                }
+            };
+        }
+        for change in &plan.changes {
+            let from = change.from.map_or("-".to_owned(), |from| from.to_string());
+            let _ = write!(line, "{}: {from}→{} ", change.target.0, change.to);
+            for clamp in &change.clamps {
+                let _ = write!(line, "({:?} {}→{}) ", clamp.rule, clamp.from, clamp.to);
+            }
+        }
+        for failure in &plan.failures {
+            let aside = failure.quarantined_until.map_or(String::new(), |until| {
+                format!(", aside until {}s", until.since(START) / SECOND)
+            });
+            let StageFailure { stage, message, instead, .. } = failure;
+            let _ = write!(line, "[{stage} failed: {message}, {instead}{aside}] ");
+        }
+        let _ = match plan.wake_at {
+            Time::NEVER => write!(line, "wake never"),
+            wake => write!(line, "wake {}s", wake.since(START) / SECOND),
+        };
+        line
+    }
+
+    fn heard(&mut self) -> String {
+        std::mem::take(&mut *self.heard.borrow_mut()).trim().to_owned()
+    }
+}
+
+fn nodes(gpus: u32) -> Event {
+    Event::Nodes(vec![Node {
+        name: "node-a".into(),
+        labels: Default::default(),
+        taints: Vec::new(),
+        allocatable: Resources { cpu_milli: 0, memory_bytes: 0, gpus },
+        gpu_memory_bytes: 0,
+        gpu_class: "A40".into(),
+        usd_per_gpu_hour: None,
+        is_spot: false,
+    }])
+}
+
+fn report(target: u32, s: u64, concurrency: f64) -> Event {
+    let values = [concurrency, concurrency, f64::NAN, f64::NAN];
+    Event::Report(
+        TargetId(target),
+        Report { second: START.second() + s, values, in_flight: 0, waiting: 0, oldest_wait_ms: 0 },
+    )
+}
+
+fn phase(target: u32, ordinal: u32, phase: Phase) -> Event {
+    Event::Replica(ReplicaId { target: TargetId(target), ordinal }, phase)
+}
+
+/// As many replicas as requests in flight; no data leaves things, until something is reported.
+fn as_many(_: u64, _: Causes, inputs: &[f64]) -> Option<Said> {
+    Some(match inputs[0] {
+        nothing if nothing.is_nan() => {
+            Said { leave: true, next_at_ms: u64::MAX, ..Said::default() }
+        }
+        load => Said { wanted: load.ceil() as u32, ..Said::default() },
+    })
+}
+
+fn one_stage(says: Says, on_failure: OnFailure, specs: Vec<TargetSpec>) -> Bench {
+    let heard = Rc::default();
+    let stages =
+        vec![stage(&heard, "first", Causes::TICK | Causes::POKE, vec![window()], says, on_failure)];
+    bench(stages, heard, specs)
+}
+
+#[test]
+fn the_initial_scale_is_started_first_and_the_load_decides_from_then_on() {
+    let mut bench = one_stage(as_many, OnFailure::Hold, vec![spec("a", 0, 5, 1)]);
+    assert_eq!(bench.step(0, vec![nodes(8)]), "start 0/0 0: -→1 wake 2s");
+    assert_eq!(
+        bench.step(2, vec![phase(0, 0, Phase::Ready), report(0, 1, 3.0), report(0, 2, 2.0)]),
+        "start 0/1 start 0/2 0: 1→3 wake 4s"
+    );
+    assert_eq!(
+        bench.step(4, vec![report(0, 3, 30.0), report(0, 4, 90.0)]),
+        "start 0/3 start 0/4 0: 3→5 (Max 32→5) wake 6s"
+    );
+}
+
+#[test]
+fn a_settled_plan_stays_settled() {
+    let mut bench = one_stage(as_many, OnFailure::Hold, vec![spec("a", 0, 5, 1)]);
+    bench.step(0, vec![nodes(8)]);
+    bench.step(2, vec![phase(0, 0, Phase::Ready), report(0, 2, 3.0)]);
+    for _ in 0..3 {
+        assert_eq!(bench.step(2, Vec::new()), "wake 4s");
+    }
+}
+
+#[test]
+fn ticks_are_spared_while_windows_are_empty_and_come_back_on_the_grid() {
+    let mut bench = one_stage(as_many, OnFailure::Hold, vec![spec("a", 0, 5, 1)]);
+    bench.step(0, vec![nodes(8)]);
+    assert_eq!(
+        bench.step(2, Vec::new()),
+        "wake never",
+        "asked once, it said that it may be spared"
+    );
+    assert_eq!(bench.step(7, vec![report(0, 7, 2.0)]), "wake 8s");
+    assert_eq!(bench.step(8, vec![report(0, 8, 2.0)]), "start 0/1 0: 1→2 wake 10s");
+    assert_eq!(bench.heard(), "first@200000[NaN] first@208000[2.0]".replace("200000", "202000"));
+}
+
+#[test]
+fn a_late_tick_is_not_lost() {
+    let mut bench = one_stage(as_many, OnFailure::Hold, vec![spec("a", 0, 5, 1)]);
+    bench.step(0, vec![nodes(8), report(0, 0, 1.0)]);
+    assert_eq!(bench.step(5, vec![report(0, 5, 3.0)]), "start 0/1 start 0/2 0: 1→3 wake 6s");
+}
+
+#[test]
+fn a_poke_is_answered_at_zero_only() {
+    let mut bench = one_stage(as_many, OnFailure::Hold, vec![spec("a", 0, 5, 0)]);
+    assert_eq!(bench.step(0, vec![nodes(8)]), "0: -→0 wake 2s");
+    assert_eq!(
+        bench.step(1, vec![report(0, 1, 1.0), Event::Waiting(TargetId(0))]),
+        "wake 2s",
+        "nothing was decided yet: not zero"
+    );
+    assert_eq!(bench.step(2, vec![report(0, 2, 0.0)]), "start 0/0 0: 0→1 wake 4s");
+    for s in [4, 6, 8] {
+        bench.step(s, vec![report(0, s, 0.0)]);
+    }
+    assert_eq!(bench.engine.view(TargetId(0)).desired, 0);
+    assert_eq!(
+        bench.step(9, vec![report(0, 9, 1.0), Event::Waiting(TargetId(0))]),
+        "start 0/1 0: 0→1 wake 10s"
+    );
+}
+
+#[test]
+fn a_second_stage_hears_proposals_within_bounds_and_facts_and_its_own_timers() {
+    fn second(at_ms: u64, causes: Causes, inputs: &[f64]) -> Option<Said> {
+        let timer = if causes.contains(Causes::TIMER) { 0 } else { at_ms + 3 * SECOND };
+        Some(Said {
+            wanted: inputs[0].max(1.0) as u32,
+            leave: inputs[0].is_nan(),
+            next_at_ms: timer,
+            output: inputs[1],
+        })
+    }
+    let heard = Rc::default();
+    let stages = vec![
+        stage(&heard, "first", Causes::TICK, vec![window()], as_many, OnFailure::Hold),
+        stage(
+            &heard,
+            "second",
+            Causes::CREATED | Causes::CHANGE | Causes::TIMER,
+            vec![proposal(), fact("ready-replicas")],
+            second,
+            OnFailure::Skip,
+        ),
+    ];
+    let mut bench = bench(stages, heard, vec![spec("a", 0, 4, 1)]);
+    let mut lines = String::new();
+    for (s, events) in [
+        (0, vec![nodes(8)]),
+        (1, vec![phase(0, 0, Phase::Ready)]),
+        (2, vec![report(0, 2, 9.0)]),
+        (4, vec![report(0, 4, 9.0)]),
+        (5, vec![]),
+    ] {
+        let plan = bench.step(s, events);
+        lines += &format!(
+            "{s}s {plan}\n   {}\n",
+            bench.heard().replace("first@20", "first@").replace("second@20", "second@")
+        );
+    }
+    insta::assert_snapshot!(lines, @r"
+    0s start 0/0 0: -→1 wake 2s
+       second@0000[NaN, 0.0] second@0000[NaN, 0.0]
+    1s wake 2s
+       second@1000[NaN, 1.0] second@1000[NaN, 1.0]
+    2s start 0/1 start 0/2 start 0/3 0: 1→4 (Max 9→4) wake 4s
+       first@2000[9.0] second@2000[4.0, 1.0] second@2000[4.0, 1.0]
+    4s wake 5s
+       first@4000[6.0]
+    5s wake 6s
+       second@5000[4.0, 1.0]
+    ");
+}
+
+#[test]
+fn failing_policies_hold_and_never_mean_zero_and_are_put_aside_after_five() {
+    let mut bench = one_stage(|_, _, _| None, OnFailure::Hold, vec![spec("a", 0, 5, 2)]);
+    let mut lines = bench.step(0, vec![nodes(8)]) + "\n";
+    for s in [2, 4, 6, 8, 10, 11, 12, 14] {
+        lines += &format!("{s}s {}\n", bench.step(s, vec![report(0, s, 0.0)]));
+    }
+    insta::assert_snapshot!(lines, @r"
+    start 0/0 start 0/1 0: -→2 wake 2s
+    2s [first failed: no answer for want of one, hold] wake 4s
+    4s [first failed: no answer for want of one, hold] wake 6s
+    6s [first failed: no answer for want of one, hold] wake 8s
+    8s [first failed: no answer for want of one, hold] wake 10s
+    10s [first failed: no answer for want of one, hold, aside until 11s] wake 12s
+    11s wake 12s
+    12s [first failed: no answer for want of one, hold, aside until 14s] wake 14s
+    14s [first failed: no answer for want of one, hold, aside until 18s] wake 16s
+    ");
+}
+
+#[test]
+fn a_request_that_waits_at_zero_gets_its_activation_scale_though_every_policy_fails() {
+    let mut activated = spec("a", 0, 5, 0);
+    activated.activation = 2;
+    let mut bench = one_stage(|_, _, _| None, OnFailure::Hold, vec![activated]);
+    bench.step(0, vec![nodes(8)]);
+    bench.step(2, Vec::new());
+    let waiting = Event::Waiting(TargetId(0));
+    assert_eq!(bench.step(3, vec![waiting]), "start 0/0 start 0/1 0: 0→2 (Activation 0→2) wake 4s");
+}
+
+#[test]
+fn what_has_no_place_waits_and_takes_what_gets_free() {
+    let mut bench =
+        one_stage(as_many, OnFailure::Hold, vec![spec("a", 0, 9, 2), spec("b", 0, 9, 1)]);
+    assert_eq!(bench.step(0, vec![nodes(2)]), "start 0/0 start 0/1 0: -→2 1: -→1 wake 2s");
+    assert_eq!(bench.engine.view(TargetId(1)).starting, 1);
+    let failed = Phase::Failed { reason: "exit code 1".into() };
+    assert_eq!(
+        bench.step(1, vec![phase(0, 1, failed)]),
+        "start 1/0 wake 2s",
+        "a's next one waits for its back-off"
+    );
+}
+
+#[test]
+fn a_choice_that_does_not_fit_is_refused_as_a_whole() {
+    struct Crowd;
+    impl PlacementPolicy for Crowd {
+        fn digest(&self) -> &str {
+            "native:crowd"
+        }
+        fn inputs(&mut self) -> Result<Vec<PlacementInput>, CallError> {
+            Ok(Vec::new())
+        }
+        fn bind(&mut self, _: &str) -> Result<PlacementProgram, BindError> {
+            Ok(PlacementProgram { params: Vec::new(), warnings: Vec::new() })
+        }
+        fn place(&mut self, asked: &Request) -> Result<Vec<Option<u32>>, CallError> {
+            Ok(vec![Some(0); asked.replicas.params_of.len()])
+        }
+        fn explain(&mut self, _: &Request) -> Result<Vec<Explanation>, CallError> {
+            Ok(Vec::new())
+        }
+        fn rank(&mut self, _: &Candidates) -> Result<Vec<u32>, CallError> {
+            Ok(vec![0, 0])
+        }
+    }
+    let heard: Rc<RefCell<String>> = Rc::default();
+    let stages =
+        vec![stage(&heard, "first", Causes::TICK, vec![window()], as_many, OnFailure::Hold)];
+    let options = Options { tick_ms: 2 * SECOND, explains: false, gateway_is_always_in_path: true };
+    let mut engine = Engine::new(options, stages, Box::new(Crowd), Some(Box::new(FirstFit)))
+        .expect("it says what it wants");
+    engine.add_targets(START, vec![spec("a", 0, 9, 1)]).expect("the settings are fine");
+    let mut bench = Bench { engine, heard };
+    let lines = [
+        bench.step(0, vec![nodes(2)]),
+        bench.step(2, vec![phase(0, 0, Phase::Ready), report(0, 2, 3.0)]),
+        bench.step(4, vec![phase(0, 1, Phase::Ready), report(0, 3, 0.0), report(0, 4, 0.0)]),
+    ];
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    start 0/0 0: -→1 wake 2s
+    start 0/1 0: 1→3 [placement failed: a replica of a was sent to node-a, where it does not fit, fallback] wake 4s
+    drain 0/1 0: 3→1 [placement failed: the order of who leaves names 0 twice, or there are only 2, fallback] wake 6s
+    ");
+}
+
+#[test]
+fn a_chain_that_does_not_settle_is_reported_and_left_alone() {
+    fn restless(_: u64, _: Causes, inputs: &[f64]) -> Option<Said> {
+        thread_local!(static TURN: std::cell::Cell<u32> = const { std::cell::Cell::new(0) });
+        let turn = TURN.with(|turn| turn.replace(turn.get() + 1));
+        Some(Said { wanted: 1 + turn % 2, output: inputs[0], ..Said::default() })
+    }
+    let heard = Rc::default();
+    let stages = vec![stage(
+        &heard,
+        "first",
+        Causes::CHANGE,
+        vec![fact("starting-replicas")],
+        restless,
+        OnFailure::Hold,
+    )];
+    let mut bench = bench(stages, heard, vec![spec("a", 0, 5, 1)]);
+    let planned = bench.step(0, vec![nodes(8)]);
+    assert!(planned.contains("the chain does not settle: after 16 rounds"), "{planned}");
+}
+
+#[test]
+fn a_required_input_that_nobody_gives_is_refused_by_name() {
+    let refused = |source: Source| {
+        let heard: Rc<RefCell<String>> = Rc::default();
+        let stages =
+            vec![stage(&heard, "first", Causes::TICK, vec![source], as_many, OnFailure::Hold)];
+        let options =
+            Options { tick_ms: 2 * SECOND, explains: false, gateway_is_always_in_path: true };
+        let mut engine =
+            Engine::new(options, stages, Box::new(FirstFit), None).expect("it says what it wants");
+        engine
+            .add_targets(START, vec![spec("a", 0, 5, 1)])
+            .expect_err("it must be refused")
+            .to_string()
+    };
+    let odd = |signal: &str, span_s, averaging: &str| {
+        Source::Window(Window { signal: signal.into(), span_s, averaging: averaging.into() })
+    };
+    let told = [
+        refused(fact("kv-use")),
+        refused(proposal()),
+        refused(Source::Output("in-panic".into())),
+        refused(odd("gpu-heat", 60, "linear")),
+        refused(odd("concurrency", 0, "linear")),
+        refused(odd("concurrency", 60, "median")),
+    ];
+    insta::assert_snapshot!(told.join("\n"), @r"
+    first requires the fact kv-use for a, but this installation does not give it
+    first requires the output proposal for a, but no stage comes before it
+    first requires the output in-panic for a, but no earlier stage gives it
+    first requires the window gpu-heat over 60 s, linear for a, but there is no signal gpu-heat
+    first requires the window concurrency over 0 s, linear for a, but a window has 1 to 3600 seconds
+    first requires the window concurrency over 60 s, median for a, but there is no averaging median
+    ");
+}
+
+#[test]
+fn the_order_in_which_targets_are_given_does_not_matter() {
+    let plans = |names: &[&str]| {
+        let specs = names.iter().map(|name| spec(name, 0, 5, 1)).collect();
+        let mut bench = one_stage(as_many, OnFailure::Hold, specs);
+        let first = bench.step(0, vec![nodes(4)]);
+        first + &bench.step(2, vec![report(0, 2, 3.0), report(1, 2, 1.0), report(2, 2, 2.0)])
+    };
+    assert_eq!(plans(&["a", "b", "c"]), plans(&["c", "a", "b"]));
+}
