@@ -3,7 +3,9 @@
 //! One engine, three worlds: a backend observes, the [`engine`] plans, the backend carries out; the simulator, one machine
 //! and Kubernetes differ in nothing else. `ARCHITECTURE.md` has the invariants.
 
+pub mod definitions;
 pub mod engine;
+pub mod journal;
 pub mod ledger;
 pub mod policy;
 pub mod seed;

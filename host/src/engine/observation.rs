@@ -59,7 +59,8 @@ pub enum Phase {
 pub struct Report {
     /// Whole seconds since 1970: the bucket.
     pub second: u64,
-    /// A value for each of [`Signal::ALL`]; NaN is "none".
+    /// A value for each of [`Signal::ALL`]; NaN is "none", and `null` where this is written.
+    #[serde(with = "nan_as_null")]
     pub values: [f64; Signal::ALL.len()],
     /// Requests at a replica, now.
     pub in_flight: u32,
@@ -67,4 +68,22 @@ pub struct Report {
     pub waiting: u32,
     /// How long the oldest of them has waited. Milliseconds.
     pub oldest_wait_ms: u64,
+}
+
+/// JSON has no NaN.
+mod nan_as_null {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Signal;
+
+    type Values = [f64; Signal::ALL.len()];
+
+    pub(super) fn serialize<S: Serializer>(values: &Values, to: S) -> Result<S::Ok, S::Error> {
+        values.map(|value| Some(value).filter(|value| !value.is_nan())).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Values, D::Error> {
+        let values: [Option<f64>; Signal::ALL.len()] = Deserialize::deserialize(from)?;
+        Ok(values.map(|value| value.unwrap_or(f64::NAN)))
+    }
 }

@@ -86,7 +86,7 @@ pub struct Bounds {
 }
 
 /// All that the engine is told about a target.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TargetSpec {
     /// Which target it is.
     pub name: TargetName,
