@@ -1,0 +1,39 @@
+# The two commands: `make demo` and `make test`. Both set up what they need; a second run sets up nothing.
+# One profile (release) and one set of features serve all of these, so nothing heavy is compiled twice.
+
+CARGO ?= cargo
+DEMO_REPORT ?= target/demo.html
+
+.PHONY: help setup build demo test lint bench
+
+help:
+	@echo "make demo   set up, build, replay a recorded load through the default policies, write $(DEMO_REPORT)"
+	@echo "make test   set up, build, run every test"
+	@echo "make build  set up, leave one self-contained target/release/tidegate"
+	@echo "make lint   formatting and clippy, warnings denied"
+	@echo "make bench  criterion benches, and 'tidegate bench' for the figures a person reads"
+
+setup:
+	@scripts/wasm-std
+
+build: setup
+	$(CARGO) build --release --locked --workspace
+
+demo: build
+	$(CARGO) run --release --locked --quiet --package tidegate -- replay \
+		fixtures/traces/azure-llm-2023-code.csv.gz fixtures/traces/longtail-demo.csv.gz \
+		--services fixtures/manifests/demo.yaml --profile gpu --report $(DEMO_REPORT)
+
+test: setup
+	$(CARGO) test --release --locked --workspace
+	cd policies && $(CARGO) test --release --locked --workspace
+
+lint: setup
+	$(CARGO) fmt --all --check
+	cd policies && $(CARGO) fmt --all --check
+	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	cd policies && $(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+
+bench: build
+	$(CARGO) bench --locked --workspace
+	$(CARGO) run --release --locked --quiet --package tidegate -- bench
