@@ -192,8 +192,7 @@ impl Bound {
         targets: &mut [Target],
         mut take: impl FnMut(&mut Target, Decision, &[f64]),
     ) -> Vec<(u32, CallError)> {
-        self.lay_out(position, which, due, look, targets);
-        let columns = self.bindings.iter().map(|program| program.outputs.len()).max().unwrap_or(0);
+        let columns = self.lay_out(position, which, due, look, targets);
         let Answer { decisions, failed, .. } = self.policy.decide(&self.batch, columns);
         let mut has_failed = failed.iter().map(|(at, _)| *at as usize).peekable();
         let mut states = split_states(&decisions.states);
@@ -218,34 +217,41 @@ impl Bound {
         failed
     }
 
-    /// The words for the last decision about a target.
+    /// The words for the last decision about the target at `which_one` of `chairs`, which were asked about together: each with
+    /// the number of its group.
     pub(super) fn explain(
         &mut self,
-        chair: &Chair,
-        group: u32,
+        chairs: &[(&Chair, u32)],
+        which_one: usize,
         words: &Words,
     ) -> Result<Explanation, CallError> {
-        let Some(asked) = &chair.asked else {
-            return Ok(Explanation { reason: String::new(), figures: Vec::new() });
-        };
-        let batch = Batch {
-            at_ms: asked.at.0,
-            causes_of: vec![asked.causes],
-            params: vec![self.bindings[chair.binding as usize].params.clone()],
-            params_of: vec![0],
-            groups: vec![group],
-            states: States { bytes: asked.state.clone(), ends: vec![asked.state.len() as u32] },
-            inputs: asked.inputs.clone(),
-            words: words.list().to_vec(),
-        };
+        let mut batch = Batch { words: words.list().to_vec(), ..empty_batch() };
+        let mut params = ParamsTable::default();
+        let asked: Vec<&Asked> =
+            chairs.iter().filter_map(|(chair, _)| chair.asked.as_ref()).collect();
+        let columns = asked.iter().map(|asked| asked.inputs.len()).max().unwrap_or(0);
+        batch.inputs.resize(columns * chairs.len(), f64::NAN);
+        for (i, ((chair, group), asked)) in chairs.iter().zip(asked).enumerate() {
+            batch.at_ms = asked.at.0;
+            batch.causes_of.push(asked.causes);
+            batch.params_of.push(params.position(chair.binding, &self.bindings));
+            batch.groups.push(*group);
+            batch.states.bytes.extend_from_slice(&asked.state);
+            batch.states.ends.push(batch.states.bytes.len() as u32);
+            for (column, value) in asked.inputs.iter().enumerate() {
+                batch.inputs[column * chairs.len() + i] = *value;
+            }
+        }
+        batch.params = params.list;
         let explained = self.policy.explain(&batch)?;
-        explained.into_iter().next().ok_or_else(|| CallError {
+        explained.into_iter().nth(which_one).ok_or_else(|| CallError {
             kind: CallErrorKind::Malformed,
             culprit: None,
-            message: "no explanation came back for one target".to_owned(),
+            message: format!("no explanation came back for target {which_one} of {}", chairs.len()),
         })
     }
 
+    /// Fills the batch. Returns how many outputs the programs in it announce at most.
     fn lay_out(
         &mut self,
         position: usize,
@@ -253,7 +259,7 @@ impl Bound {
         due: &[Due],
         look: &Look<'_>,
         targets: &mut [Target],
-    ) {
+    ) -> usize {
         let n = due.len();
         let batch = &mut self.batch;
         batch.at_ms = look.now.0;
@@ -265,17 +271,22 @@ impl Bound {
         if batch.words.len() != look.words.list().len() {
             batch.words = look.words.list().to_vec();
         }
-        let columns = self.bindings.iter().map(|program| program.inputs.len()).max().unwrap_or(0);
+        let mut params = ParamsTable::default();
+        for one in due {
+            let binding = targets[one.target.index()].seats[position].chairs[which].binding;
+            batch.params_of.push(params.position(binding, &self.bindings));
+        }
+        let asked_for = || params.positions.keys().map(|&binding| &self.bindings[binding as usize]);
+        let columns = asked_for().map(|program| program.inputs.len()).max().unwrap_or(0);
+        let outputs = asked_for().map(|program| program.outputs.len()).max().unwrap_or(0);
         batch.inputs.clear();
         batch.inputs.resize(columns * n, f64::NAN);
-        let mut params = ParamsTable::default();
         for (i, one) in due.iter().enumerate() {
             let target = &mut targets[one.target.index()];
             let its = &mut target.seats[position].chairs[which];
             // Taken out while the target is read, which the columns borrow it for.
             let mut asked = its.asked.take().unwrap_or_default();
             let read = std::mem::take(&mut its.columns);
-            let binding = its.binding;
             asked.at = look.now;
             asked.causes = one.causes;
             asked.state.clear();
@@ -287,7 +298,6 @@ impl Bound {
                 asked.inputs.push(value);
             }
             batch.causes_of.push(one.causes);
-            batch.params_of.push(params.position(binding, &self.bindings));
             batch.groups.push(target.group);
             batch.states.bytes.extend_from_slice(&asked.state);
             batch.states.ends.push(batch.states.bytes.len() as u32);
@@ -296,6 +306,7 @@ impl Bound {
             its.asked = Some(asked);
         }
         batch.params = params.list;
+        outputs
     }
 }
 

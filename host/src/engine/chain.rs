@@ -351,19 +351,41 @@ impl Chain {
         }
     }
 
-    /// Asks the stage at `position`, which has decided about a target, for its words.
+    /// Asks the stage at `position`, which has decided about a target in step `number`, for its words. What was decided together
+    /// is explained together.
     pub(super) fn explain(
         &mut self,
         position: usize,
-        target: &Target,
+        number: u64,
+        id: TargetId,
+        targets: &[Target],
         words: &Words,
     ) -> Result<Explanation, CallError> {
-        let seat = &target.seats[position];
-        self.stages[position].policies[seat.decided_by].explain(
-            &seat.chairs[seat.decided_by],
-            target.group,
-            words,
-        )
+        let target = &targets[id.index()];
+        let which = target.seats[position].decided_by;
+        let bound = &mut self.stages[position].policies[which];
+        let is_together = |other: &Target| match bound.scope {
+            Scope::Target => false,
+            Scope::Group => other.group == target.group,
+            Scope::Tenant => other.spec.tenant == target.spec.tenant,
+        };
+        let looked_at = match bound.scope {
+            Scope::Target => id.index()..id.index() + 1,
+            Scope::Group | Scope::Tenant => 0..targets.len(),
+        };
+        let mut chairs = Vec::new();
+        let mut which_one = 0;
+        for at in looked_at {
+            let other = &targets[at];
+            let seat = &other.seats[position];
+            if at == id.index() {
+                which_one = chairs.len();
+            } else if !is_together(other) || seat.decided_in != number || seat.decided_by != which {
+                continue;
+            }
+            chairs.push((&seat.chairs[which], other.group));
+        }
+        bound.explain(&chairs, which_one, words)
     }
 
     /// Whether the stage at `position` decided about `target` in step `number`.

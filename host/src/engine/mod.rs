@@ -380,7 +380,13 @@ impl Engine {
                 );
                 let mut reason = String::new();
                 if self.options.explains && Chain::has_decided(stage, self.generation, target) {
-                    reason = match self.chain.explain(stage, target, &self.words) {
+                    reason = match self.chain.explain(
+                        stage,
+                        self.generation,
+                        change.target,
+                        &self.targets,
+                        &self.words,
+                    ) {
                         Ok(explanation) => explanation.reason,
                         Err(error) => format!("no explanation: {error}"),
                     };
