@@ -167,7 +167,8 @@ impl Bound {
         let mut params = ParamsTable::default();
         let binding = |id: &TargetId| targets[id.index()].seats[position].chairs[which].binding;
         let params_of = ids.iter().map(|id| params.position(binding(id), &self.bindings)).collect();
-        let ready = ids.iter().map(|id| f64::from(targets[id.index()].replicas.ready())).collect();
+        let ready =
+            ids.iter().map(|id| targets[id.index()].ready().map_or(f64::NAN, f64::from)).collect();
         let born = Births { at_ms: now.0, params: params.list, params_of, ready };
         let states = self.policy.init(&born)?;
         let mut split = split_states(&states);

@@ -94,7 +94,7 @@ pub(super) struct Seat {
     /// Replicas, before bounds, that the stage last wanted applied.
     pub(super) wanted: Option<u32>,
     /// Whether its last decision was to be applied.
-    is_applied: bool,
+    pub(super) is_applied: bool,
     /// A value for each output of the stage.
     outputs: Vec<f64>,
     next_at: Time,

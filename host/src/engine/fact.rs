@@ -87,8 +87,8 @@ impl Fact {
         let truth = |known: Option<bool>| known.map_or(f64::NAN, |is| f64::from(u8::from(is)));
         let bounds = target.bounds_now();
         match self {
-            Fact::ReadyReplicas => f64::from(target.replicas.ready()),
-            Fact::StartingReplicas => f64::from(target.replicas.starting()),
+            Fact::ReadyReplicas => target.ready().map_or(f64::NAN, f64::from),
+            Fact::StartingReplicas => f64::from(target.starting()),
             Fact::DrainingReplicas => f64::from(target.replicas.draining()),
             Fact::FailedReplicas => f64::from(target.replicas.failures_in_a_row()),
             Fact::MinReplicas => f64::from(bounds.min),

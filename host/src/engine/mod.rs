@@ -27,12 +27,12 @@ use serde::{Deserialize, Serialize};
 pub use bounds::BoundsNow;
 pub use chain::{BindTargetError, OnFailure, Stage};
 pub use fleet::{Node, NodeId, Resources, Taint, TaintEffect};
-pub use observation::{Event, Observation, Phase, Report};
+pub use observation::{Counts, Event, Observation, Phase, Report};
 pub use placing::PLACEMENT;
 pub use plan::{Action, Change, Clamp, ClampRule, Plan, StageFailure, StageSaid};
 pub use replicas::{Replica, ReplicaSet, ReplicaState};
 pub use signal::Signal;
-pub use target::{Bounds, ReplicaId, TargetId, TargetName, TargetSpec};
+pub use target::{Bounds, Owner, ReplicaId, TargetId, TargetName, TargetSpec};
 
 use bound::Look;
 use chain::{Chain, Pass};
@@ -85,6 +85,27 @@ pub struct TargetView {
     pub waiting: u32,
     /// Requests in flight over the last second, waiting ones included.
     pub concurrency: f64,
+}
+
+/// What a stage last said about a target.
+#[derive(Clone, Copy)]
+pub struct StageView<'a> {
+    /// Replicas, before bounds, that it last wanted applied; `None`: it never did.
+    pub wanted: Option<u32>,
+    /// Whether its last decision was to be applied.
+    pub is_applied: bool,
+    outputs: &'a [String],
+    seat: &'a chain::Seat,
+}
+
+impl StageView<'_> {
+    /// The value of one of its outputs; NaN where it gave none.
+    pub fn output(&self, name: &str) -> f64 {
+        self.outputs
+            .iter()
+            .position(|output| output == name)
+            .map_or(f64::NAN, |position| self.seat.output(position))
+    }
 }
 
 impl Engine {
@@ -168,8 +189,8 @@ impl Engine {
         let target = &self.targets[id.index()];
         TargetView {
             desired: target.desired,
-            ready: target.replicas.ready(),
-            starting: target.replicas.starting(),
+            ready: target.ready().unwrap_or(0),
+            starting: target.starting(),
             draining: target.replicas.draining(),
             waiting: target.levels.waiting,
             concurrency: target.levels.concurrency,
@@ -179,6 +200,27 @@ impl Engine {
     /// The replicas of a target.
     pub fn replicas(&self, id: TargetId) -> &ReplicaSet {
         &self.targets[id.index()].replicas
+    }
+
+    /// What the stage `name` last said about a target.
+    pub fn stage(&self, id: TargetId, name: &str) -> Option<StageView<'_>> {
+        let position = self.chain.stages.iter().position(|stage| stage.name() == name)?;
+        let seat = &self.targets[id.index()].seats[position];
+        Some(StageView {
+            wanted: seat.wanted,
+            is_applied: seat.is_applied,
+            outputs: self.chain.stages[position].outputs(),
+            seat,
+        })
+    }
+
+    /// The average of a window that some policy asked for.
+    pub fn average(&self, id: TargetId, window: windows::WindowSpec, at: Time) -> Option<f64> {
+        self.targets[id.index()]
+            .windows
+            .iter()
+            .find(|known| known.spec() == window)?
+            .average(at.second())
     }
 
     /// The output `name` of the last stage that gives it; NaN where none did.
@@ -242,6 +284,11 @@ impl Engine {
                         self.placing.is_stale |=
                             matches!(phase, Phase::Gone | Phase::Failed { .. });
                     }
+                }
+                Event::Counted(id, counts) => {
+                    let target = &mut self.targets[id.index()];
+                    target.is_touched |= target.counted != *counts;
+                    target.counted = *counts;
                 }
                 Event::GatewayAnswers(id, answers) => {
                     let target = &mut self.targets[id.index()];
@@ -320,17 +367,28 @@ impl Engine {
             if target.desired == 0 && target.is_starved() {
                 target.desired = target.activation();
             }
-            let replicas = &mut target.replicas;
-            if replicas.grow(now, target.desired) {
-                *moved = true;
-                self.placing.is_stale = true;
-            }
-            let over = replicas.alive().saturating_sub(target.desired);
-            if over > 0 {
-                *moved = true;
-                let left = over - replicas.drop_pending(over);
-                if left > 0 {
-                    surplus.push((id, left));
+            match target.spec.owner {
+                Owner::Other if target.scaled_to == Some(target.desired) => {}
+                Owner::Other => {
+                    target.scaled_to = Some(target.desired);
+                    plan.actions.retain(
+                        |action| !matches!(action, Action::Scale { target, .. } if *target == id),
+                    );
+                    plan.actions.push(Action::Scale { target: id, to: target.desired });
+                }
+                Owner::Tidegate => {
+                    if target.replicas.grow(now, target.desired) {
+                        *moved = true;
+                        self.placing.is_stale = true;
+                    }
+                    let over = target.replicas.alive().saturating_sub(target.desired);
+                    if over > 0 {
+                        *moved = true;
+                        let left = over - target.replicas.drop_pending(over);
+                        if left > 0 {
+                            surplus.push((id, left));
+                        }
+                    }
                 }
             }
             if !self.options.gateway_is_always_in_path {
@@ -351,7 +409,7 @@ impl Engine {
     fn follow_gateway(&mut self, id: TargetId, now: Time) -> bool {
         let wanted = self.output(id, "gateway-in-path");
         let target = &mut self.targets[id.index()];
-        let is_in_path = wanted != 0.0 || target.replicas.ready() == 0;
+        let is_in_path = wanted != 0.0 || target.ready() == Some(0);
         let changed = is_in_path != target.gateway_since.is_some();
         if changed {
             target.gateway_since = is_in_path.then_some(now);
@@ -418,7 +476,8 @@ impl Engine {
                 earliest = earliest.min(target.next_tick);
             }
             earliest = earliest.min(target.wakes_at());
-            let is_short = target.replicas.alive() < target.desired;
+            let is_short =
+                target.spec.owner == Owner::Tidegate && target.replicas.alive() < target.desired;
             if is_short && target.replicas.back_off_until() > now {
                 earliest = earliest.min(target.replicas.back_off_until());
             }

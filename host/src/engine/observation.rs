@@ -29,8 +29,19 @@ pub enum Event {
     Waiting(TargetId),
     /// A replica moved on.
     Replica(ReplicaId, Phase),
+    /// How many replicas there are, of a target whose replicas something else owns.
+    Counted(TargetId, Counts),
     /// Whether the gateway answers on the target's public address.
     GatewayAnswers(TargetId, bool),
+}
+
+/// How many replicas there are of a target whose replicas something else owns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Take requests; `None`: they could not be counted.
+    pub ready: Option<u32>,
+    /// Wanted and not ready.
+    pub starting: u32,
 }
 
 /// Where a replica is in its life, as its backend sees it. `pending` and `placed` are the engine's own words: before a

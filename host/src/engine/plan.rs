@@ -34,6 +34,13 @@ pub enum Action {
         /// Where it goes, by position in the observed nodes.
         node: NodeId,
     },
+    /// Tell the owner of a target's replicas how many there should be.
+    Scale {
+        /// The target.
+        target: TargetId,
+        /// How many.
+        to: u32,
+    },
     /// Let a replica finish what it has, then end it.
     Drain {
         /// The replica.

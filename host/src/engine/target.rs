@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::bounds::BoundsNow;
 use super::chain::Seat;
 use super::fleet::Resources;
-use super::observation::Report;
+use super::observation::{Counts, Report};
 use super::replicas::ReplicaSet;
 use super::signal::Signal;
 use super::windows::Window;
@@ -85,6 +85,17 @@ pub struct Bounds {
     pub initial: u32,
 }
 
+/// Who makes and ends the replicas of a target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Owner {
+    /// The engine: it names each one and says where it goes.
+    #[default]
+    Tidegate,
+    /// Something else, as a Deployment: the engine says how many, and is told how many there are.
+    Other,
+}
+
 /// All that the engine is told about a target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TargetSpec {
@@ -92,6 +103,8 @@ pub struct TargetSpec {
     pub name: TargetName,
     /// Whose it is; batches never mix tenants.
     pub tenant: String,
+    /// Who makes and ends its replicas.
+    pub owner: Owner,
     /// Limits of the host.
     pub bounds: Bounds,
     /// Replicas that a request waiting at zero gets when every policy fails. At least 1.
@@ -136,6 +149,10 @@ pub(super) struct Target {
     pub(super) windows: Vec<Window>,
     pub(super) seats: Vec<Seat>,
     pub(super) replicas: ReplicaSet,
+    /// What was last counted, where something else owns the replicas.
+    pub(super) counted: Counts,
+    /// What their owner was last told.
+    pub(super) scaled_to: Option<u32>,
     /// Replicas that the plan wants, within bounds.
     pub(super) desired: u32,
     /// What `desired` was when the last plan was made; `None`: there was none.
@@ -162,6 +179,8 @@ impl Target {
             windows: Vec::new(),
             seats: Vec::new(),
             replicas: ReplicaSet::default(),
+            counted: Counts::default(),
+            scaled_to: None,
             desired,
             planned: None,
             levels: Levels::default(),
@@ -180,6 +199,22 @@ impl Target {
         Some(self.bounds_now().apply(wanted).0)
     }
 
+    /// Replicas that take requests; `None`: not known.
+    pub(super) fn ready(&self) -> Option<u32> {
+        match self.spec.owner {
+            Owner::Tidegate => Some(self.replicas.ready()),
+            Owner::Other => self.counted.ready,
+        }
+    }
+
+    /// Replicas that are wanted and not ready.
+    pub(super) fn starting(&self) -> u32 {
+        match self.spec.owner {
+            Owner::Tidegate => self.replicas.starting(),
+            Owner::Other => self.counted.starting,
+        }
+    }
+
     /// When a stage must be asked without anything happening.
     pub(super) fn wakes_at(&self) -> Time {
         self.seats.iter().map(Seat::wakes_at).min().unwrap_or(Time::NEVER)
@@ -188,7 +223,7 @@ impl Target {
     /// Whether a request waits at zero and a policy that should see to it fails: the host does it then.
     pub(super) fn is_starved(&self) -> bool {
         (self.is_poked || self.levels.waiting > 0)
-            && self.replicas.ready() == 0
+            && self.ready() == Some(0)
             && self.seats.iter().any(Seat::is_failing)
     }
 

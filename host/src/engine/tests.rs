@@ -184,6 +184,7 @@ fn spec(name: &str, min: u32, max: u32, initial: u32) -> TargetSpec {
     TargetSpec {
         name: TargetName::of_service(name),
         tenant: "default".into(),
+        owner: Owner::Tidegate,
         bounds: Bounds { min, max, initial },
         activation: 1,
         is_reachable: Some(true),
@@ -216,6 +217,7 @@ impl Bench {
                 Action::Start { replica, .. } => {
                     write!(line, "start {}/{} ", replica.target.0, replica.ordinal)
                 }
+                Action::Scale { target, to } => write!(line, "scale {} to {to} ", target.0),
                 Action::Drain { replica } => {
                     write!(line, "drain {}/{} ", replica.target.0, replica.ordinal)
                 }
@@ -560,4 +562,19 @@ fn the_order_in_which_targets_are_given_does_not_matter() {
         first + &bench.step(2, vec![report(0, 2, 3.0), report(1, 2, 1.0), report(2, 2, 2.0)])
     };
     assert_eq!(plans(&["a", "b", "c"]), plans(&["c", "a", "b"]));
+}
+
+#[test]
+fn replicas_that_something_else_owns_are_counted_and_their_number_is_told() {
+    let mut other = spec("a", 0, 5, 1);
+    other.owner = Owner::Other;
+    let mut bench = one_stage(as_many, OnFailure::Hold, vec![other]);
+    let counted = |ready| Event::Counted(TargetId(0), Counts { ready, starting: 0 });
+    assert_eq!(bench.step(0, vec![nodes(8), counted(Some(0))]), "scale 0 to 1 0: -→1 wake 2s");
+    assert_eq!(
+        bench.step(2, vec![counted(Some(1)), report(0, 2, 3.0)]),
+        "scale 0 to 3 0: 1→3 wake 4s"
+    );
+    assert_eq!(bench.step(2, Vec::new()), "wake 4s", "told once");
+    assert_eq!(bench.engine.view(TargetId(0)).ready, 1);
 }
