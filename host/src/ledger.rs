@@ -1,7 +1,167 @@
 //! What a replay came to: the numbers that people compare. Their definitions are in `docs/replay.md`.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// All that a replay came to: the document that `-o json` prints, and what text and page are made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// `tidegate.dev/v1alpha1`.
+    pub api_version: String,
+    /// `Replay`.
+    pub kind: String,
+    /// How the run was set up.
+    pub setup: Setup,
+    /// The sums.
+    pub summary: Sums,
+    /// What happened, service by service, sorted by name.
+    pub services: Vec<ServiceOutcome>,
+    /// GPUs of each class over time, sorted by class.
+    pub classes: Vec<ClassOutcome>,
+    /// Policies that failed, and what was done instead. Equal ones in a row are one.
+    pub failures: Vec<FailureNote>,
+    /// What people should know about the input, in order.
+    pub warnings: Vec<String>,
+}
+
+/// How a run was set up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Setup {
+    /// The version of the program.
+    pub version: String,
+    /// The version of the simulator's model: results of different ones are not to be compared.
+    pub simulator: u32,
+    /// The word that all randomness comes from.
+    pub seed: String,
+    /// The profile: a name, or the file.
+    pub profile: String,
+    /// Length of a tick. Milliseconds.
+    pub tick_ms: u64,
+    /// When the trace begins. Unix milliseconds.
+    pub start_ms: u64,
+    /// How long the run took in its own time. Seconds.
+    pub duration_s: f64,
+    /// The traces, as they were named.
+    pub traces: Vec<String>,
+    /// The stages in order, the placement policy last.
+    pub policies: Vec<PolicyNote>,
+    /// Nodes and their GPUs in all.
+    pub nodes: u32,
+    /// GPUs in all.
+    pub gpus: u32,
+}
+
+/// A policy that decided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyNote {
+    /// The name of the stage, `placement` for the placement policy.
+    pub stage: String,
+    /// The digest of the component, or `native:NAME`.
+    pub digest: String,
+}
+
+/// The sums of a run, whole and for each service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sums {
+    /// All services together.
+    #[serde(flatten)]
+    pub whole: Summary,
+    /// Each service by name.
+    pub services: BTreeMap<String, Summary>,
+}
+
+/// What happened to a service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceOutcome {
+    /// Its name.
+    pub name: String,
+    /// The model that it serves.
+    pub model: String,
+    /// Decisions that differ from the one before, in order of time.
+    pub changes: Vec<ChangeNote>,
+    /// How it went over time.
+    pub series: Series,
+}
+
+/// A decision that differs from the one before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeNote {
+    /// Seconds since the start.
+    pub at_s: f64,
+    /// Replicas wanted before; `null`: nothing had been decided.
+    pub from: Option<u32>,
+    /// Replicas wanted now.
+    pub to: u32,
+    /// Replicas that were ready then.
+    pub ready: u32,
+    /// Requests that waited then.
+    pub waiting: u32,
+    /// Whether the service was in panic mode after the decision.
+    pub in_panic: bool,
+    /// Why, in the words of the stage that made the difference.
+    pub reason: String,
+    /// Bounds and guards of the host that changed an answer, as `max: 12 → 10`.
+    pub clamps: Vec<String>,
+}
+
+/// A service over time, in steps of equal length. All lists are equally long; entry `i` covers `i·step` to `(i+1)·step`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Series {
+    /// Length of a step. Seconds.
+    pub step_s: f64,
+    /// Requests in flight, waiting ones included: their mean.
+    pub demand: Vec<f64>,
+    /// Requests that waited: the most at once, at the ends of seconds.
+    pub waiting: Vec<u32>,
+    /// Replicas that the plan wanted, at the end of the step.
+    pub desired: Vec<u32>,
+    /// Replicas that took requests, at the end of the step.
+    pub ready: Vec<u32>,
+    /// The longest wait of a request that was dispatched in the step. Seconds.
+    pub wait_s: Vec<f64>,
+    /// What the service had cost by the end of the step, in started minutes. US dollars.
+    pub cost: Vec<f64>,
+}
+
+/// GPUs of one class over time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClassOutcome {
+    /// The class, as `A40`.
+    pub class: String,
+    /// GPUs that there are.
+    pub gpus: u32,
+    /// Length of a step. Seconds; the same as that of the services' series.
+    pub step_s: f64,
+    /// GPUs that replicas had, at the end of each step.
+    pub used: Vec<u32>,
+}
+
+/// A policy that gave no answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureNote {
+    /// Seconds since the start, of the first time.
+    pub at_s: f64,
+    /// Name of the stage.
+    pub stage: String,
+    /// The services without an answer, the first few of them.
+    pub services: Vec<String>,
+    /// What happened.
+    pub message: String,
+    /// What the host did instead.
+    pub instead: String,
+    /// How often in a row.
+    pub times: u64,
+}
 
 /// The sums over a replay, whole or for one service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

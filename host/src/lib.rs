@@ -3,11 +3,15 @@
 //! One engine, three worlds: a backend observes, the [`engine`] plans, the backend carries out; the simulator, one machine
 //! and Kubernetes differ in nothing else. `ARCHITECTURE.md` has the invariants.
 
+pub mod backend;
 pub mod definitions;
 pub mod engine;
+pub mod gateway;
 pub mod journal;
 pub mod ledger;
 pub mod policy;
+pub mod report;
+pub mod run;
 pub mod seed;
 pub mod time;
 pub mod trace;

@@ -142,11 +142,29 @@ impl Engine {
     pub fn add_targets(
         &mut self,
         now: Time,
-        mut specs: Vec<TargetSpec>,
+        specs: Vec<TargetSpec>,
     ) -> Result<(), BindTargetError> {
-        specs.sort_by(|one, other| (&one.tenant, &one.name).cmp(&(&other.tenant, &other.name)));
+        self.add_counted_targets(
+            now,
+            specs.into_iter().map(|spec| (spec, Counts::default())).collect(),
+        )
+    }
+
+    /// The same for targets whose replicas something else owns, with those there are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::add_targets`].
+    pub fn add_counted_targets(
+        &mut self,
+        now: Time,
+        mut specs: Vec<(TargetSpec, Counts)>,
+    ) -> Result<(), BindTargetError> {
+        specs.sort_by(|(one, _), (other, _)| {
+            (&one.tenant, &one.name).cmp(&(&other.tenant, &other.name))
+        });
         let mut group = 0;
-        for spec in specs {
+        for (spec, counts) in specs {
             if let Some(last) = self.targets.last()
                 && (&last.spec.tenant, &last.spec.name.service)
                     != (&spec.tenant, &spec.name.service)
@@ -154,6 +172,7 @@ impl Engine {
                 group = last.group + 1;
             }
             let mut target = Target::new(spec, group, now, self.options.tick_ms);
+            target.counted = counts;
             self.warnings.extend(self.chain.seat(&mut target, &mut self.words)?);
             self.warnings.extend(self.placing.bind(&target)?);
             self.targets.push(target);
@@ -271,7 +290,13 @@ impl Engine {
                     let moved = self.placing.see_nodes(nodes);
                     self.targets.iter_mut().for_each(|target| target.replicas.move_nodes(&moved));
                 }
-                Event::Report(id, report) => self.targets[id.index()].report(report),
+                Event::Report(id, report) => {
+                    let target = &mut self.targets[id.index()];
+                    target.report(report);
+                    // Whoever reports requests while nothing is wanted pokes, as Knative's activator does.
+                    target.is_poked |=
+                        target.levels.concurrency > 0.0 && target.gateway_since.is_some();
+                }
                 Event::Waiting(id) => {
                     let target = &mut self.targets[id.index()];
                     target.is_poked = true;

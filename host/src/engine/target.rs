@@ -252,7 +252,7 @@ impl Target {
     pub(super) fn initialise(&mut self) -> bool {
         let min = if self.spec.is_reachable == Some(false) { 0 } else { self.spec.bounds.min };
         let reached =
-            !self.is_initialised && self.replicas.ready() >= min.max(self.spec.bounds.initial);
+            !self.is_initialised && self.ready().unwrap_or(0) >= min.max(self.spec.bounds.initial);
         self.is_initialised |= reached;
         reached
     }

@@ -1,6 +1,7 @@
 //! Policies as the engine sees them: one trait for each kind, which a sandboxed component and a plain Rust function both
 //! provide, so that the engine's own tests need no Wasm. What crosses is in [`wire`]; traces and Kubernetes are unknown here.
 
+pub mod native;
 pub mod quarantine;
 pub mod wire;
 

@@ -1,0 +1,1 @@
+//! The simulator: nodes, replicas and requests as events in virtual time.

@@ -1,0 +1,1 @@
+//! Replays as text, JSON and a page. It prints what it is given and plans nothing.
