@@ -64,7 +64,7 @@ pub(super) struct Look<'a> {
 }
 
 /// A target's place at one policy.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Chair {
     pub(super) binding: u32,
     pub(super) columns: Vec<Column>,

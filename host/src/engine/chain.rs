@@ -100,6 +100,8 @@ pub(super) struct Seat {
     next_at: Time,
     /// Its last decision differed from the one before, so a stage with cause `change` is asked again.
     has_changed: bool,
+    /// It was asked at least once.
+    was_asked: bool,
     quarantine: Quarantine,
     /// Its policy failed when last asked; when to ask again, and about what.
     failing: Option<(Time, Causes)>,
@@ -190,21 +192,38 @@ impl Chain {
     ) -> Result<Vec<String>, BindTargetError> {
         words.intern(&target.spec.name.role);
         words.intern(&target.spec.name.pool);
+        target.seats.resize_with(self.stages.len(), Seat::default);
+        self.bind(target, Time::ZERO)
+    }
+
+    /// Binds the settings that `target` has now, be it for the first time or because they have changed. What its policies remember
+    /// stays; windows of another length keep their most recent seconds. Returns what is worth a warning.
+    ///
+    /// # Errors
+    ///
+    /// When a policy refuses the settings or an input is missing; the target is then as it was.
+    pub(super) fn bind(
+        &mut self,
+        target: &mut Target,
+        now: Time,
+    ) -> Result<Vec<String>, BindTargetError> {
         let mut warnings = Vec::new();
+        let mut windows = WindowsToBe { old: &target.windows, new: Vec::new(), now };
+        let mut bound: Vec<Vec<(u32, Vec<Column>)>> = Vec::with_capacity(self.stages.len());
         for position in 0..self.stages.len() {
             let (earlier, rest) = self.stages.split_at_mut(position);
             let stage = &mut rest[0];
             let settings =
                 target.spec.scaling_settings.get(position).map_or("{}", String::as_str).to_owned();
-            let mut seat = Seat::default();
-            for bound in &mut stage.policies {
+            let mut chairs = Vec::with_capacity(stage.policies.len());
+            for (which, policy) in stage.policies.iter_mut().enumerate() {
                 let binding =
-                    bound.bind(&settings).map_err(|source| BindTargetError::Settings {
+                    policy.bind(&settings).map_err(|source| BindTargetError::Settings {
                         target: target.spec.name.to_string(),
                         stage: stage.name.clone(),
                         source,
                     })?;
-                let program = &bound.bindings[binding as usize];
+                let program = &policy.bindings[binding as usize];
                 for fault in &program.warnings {
                     let at = if fault.path.is_empty() {
                         String::new()
@@ -216,9 +235,14 @@ impl Chain {
                         target.spec.name, stage.name, fault.message
                     ));
                 }
+                let before = target.seats[position]
+                    .chairs
+                    .get(which)
+                    .map_or(&[][..], |chair| &chair.columns);
                 let mut columns = Vec::with_capacity(program.inputs.len());
-                for input in &program.inputs {
-                    columns.push(match resolve(&input.source, earlier, target) {
+                for (at, input) in program.inputs.iter().enumerate() {
+                    let was = before.get(at).copied();
+                    columns.push(match resolve(&input.source, earlier, was, &mut windows) {
                         Ok(column) => column,
                         Err(_) if !input.required => Column::Missing,
                         Err(why) => {
@@ -231,9 +255,17 @@ impl Chain {
                         }
                     });
                 }
-                seat.chairs.push(Chair { binding, columns, state: None, asked: None });
+                chairs.push((binding, columns));
             }
-            target.seats.push(seat);
+            bound.push(chairs);
+        }
+        target.windows = windows.new;
+        for (seat, chairs) in target.seats.iter_mut().zip(bound) {
+            seat.chairs.resize_with(chairs.len(), Chair::default);
+            for (chair, (binding, columns)) in seat.chairs.iter_mut().zip(chairs) {
+                // What was read under other settings is no answer to whether anything reads differently.
+                *chair = Chair { binding, columns, state: chair.state.take(), asked: None };
+            }
         }
         Ok(warnings)
     }
@@ -286,7 +318,7 @@ impl Chain {
             let mut retried = Causes::empty();
             match pass {
                 Pass::Changes => {
-                    if chair.asked.is_none() {
+                    if !seat.was_asked {
                         causes |= Causes::CREATED;
                     }
                     if seat.next_at != Time::ZERO && seat.next_at <= look.now {
@@ -327,6 +359,7 @@ impl Chain {
             }
             let causes = causes | retried;
             if causes != Causes::empty() && !spared && !is_closed {
+                seat.was_asked = true;
                 due.push(Due { target: id, causes });
             }
         }
@@ -608,8 +641,44 @@ fn tick_can_be_spared(seat: &Seat, position: usize, target: &Target, look: &Look
             .all(|(column, was)| column.read(position, target, look).to_bits() == was.to_bits())
 }
 
-/// Finds what gives an input, adding the window that it needs to the target; or says what is amiss.
-fn resolve(source: &Source, earlier: &[Stage], target: &mut Target) -> Result<Column, String> {
+/// The windows that a target is about to have.
+struct WindowsToBe<'a> {
+    /// Those that it has.
+    old: &'a [Window],
+    new: Vec<Window>,
+    now: Time,
+}
+
+impl WindowsToBe<'_> {
+    /// The position of the window that `spec` asks for: one that there is already, one that takes up where the window `was` of the
+    /// same input left off, or an empty one.
+    fn place(&mut self, spec: WindowSpec, was: Option<Column>) -> usize {
+        if let Some(known) = self.new.iter().position(|window| window.spec() == spec) {
+            return known;
+        }
+        let same = self.old.iter().find(|window| window.spec() == spec).cloned();
+        let resized = || {
+            let Some(Column::Window(was)) = was else { return None };
+            let mut window = self.old[was].clone();
+            let WindowSpec { signal, averaging, .. } = window.spec();
+            (signal == spec.signal && averaging == spec.averaging).then(|| {
+                window.resize(self.now.second(), spec.span_s);
+                window
+            })
+        };
+        let window = same.or_else(resized).unwrap_or_else(|| Window::new(spec));
+        self.new.push(window);
+        self.new.len() - 1
+    }
+}
+
+/// Finds what gives an input, and the window that it needs (`was`: where the same input came from before); or says what is amiss.
+fn resolve(
+    source: &Source,
+    earlier: &[Stage],
+    was: Option<Column>,
+    windows: &mut WindowsToBe<'_>,
+) -> Result<Column, String> {
     match source {
         Source::Window(window) => {
             let signal = Signal::named(&window.signal)
@@ -620,11 +689,7 @@ fn resolve(source: &Source, earlier: &[Stage], target: &mut Target) -> Result<Co
                 return Err(format!("a window has 1 to {LONGEST_SPAN_S} seconds"));
             }
             let spec = WindowSpec { signal, span_s: window.span_s, averaging };
-            let known = target.windows.iter().position(|window| window.spec() == spec);
-            Ok(Column::Window(known.unwrap_or_else(|| {
-                target.windows.push(Window::new(spec));
-                target.windows.len() - 1
-            })))
+            Ok(Column::Window(windows.place(spec, was)))
         }
         Source::Fact(name) => Fact::named(name)
             .map(Column::Fact)

@@ -181,6 +181,44 @@ impl Engine {
         self.chain.init(now, &mut self.targets, &all)
     }
 
+    /// Gives a target other settings, bounds or needs while it lives: from the next step on it is decided by them. What policies
+    /// remember and what windows hold stays.
+    ///
+    /// # Errors
+    ///
+    /// When a policy refuses the settings or an input is missing; the target is then as it was.
+    pub fn change_target(
+        &mut self,
+        now: Time,
+        id: TargetId,
+        spec: TargetSpec,
+    ) -> Result<(), BindTargetError> {
+        let target = &mut self.targets[id.index()];
+        let spec = TargetSpec {
+            name: target.spec.name.clone(),
+            tenant: target.spec.tenant.clone(),
+            owner: target.spec.owner,
+            ..spec
+        };
+        let before = std::mem::replace(&mut target.spec, spec);
+        // Placement first: it only learns a document, so nothing is to be taken back if the chain refuses.
+        let bound = self
+            .placing
+            .bind(target)
+            .and_then(|placing| self.chain.bind(target, now).map(|scaling| (scaling, placing)));
+        match bound {
+            Ok((scaling, placing)) => {
+                self.warnings.extend(scaling.into_iter().chain(placing));
+                target.is_touched = true;
+                Ok(())
+            }
+            Err(error) => {
+                target.spec = before;
+                Err(error)
+            }
+        }
+    }
+
     /// Targets, by [`TargetId`].
     pub fn specs(&self) -> impl Iterator<Item = &TargetSpec> {
         self.targets.iter().map(|target| &target.spec)
