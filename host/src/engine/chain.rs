@@ -159,9 +159,11 @@ pub enum BindTargetError {
         /// What is amiss.
         why: String,
     },
-    /// A policy could not make first states.
-    #[error("{stage} cannot make first states")]
+    /// A policy could not make a first state.
+    #[error("{stage} cannot make a first state for {target}")]
     Init {
+        /// The target.
+        target: String,
         /// The stage.
         stage: String,
         /// What happened.
@@ -278,9 +280,14 @@ impl Chain {
         new: &[TargetId],
     ) -> Result<(), BindTargetError> {
         for position in 0..self.stages.len() {
-            self.bear(position, MAIN, now, targets, new).map_err(|source| {
-                BindTargetError::Init { stage: self.stages[position].name.clone(), source }
-            })?;
+            let failed = self.bear(position, MAIN, now, targets, new);
+            if let Some((id, source)) = failed.into_iter().next() {
+                return Err(BindTargetError::Init {
+                    target: targets[id.index()].spec.name.to_string(),
+                    stage: self.stages[position].name.clone(),
+                    source,
+                });
+            }
         }
         Ok(())
     }
@@ -531,40 +538,58 @@ impl Chain {
             return Vec::new();
         }
         let ids: Vec<TargetId> = due.iter().map(|one| one.target).collect();
-        if let Err(error) = self.bear(position, which, look.now, targets, &ids) {
-            return (0..due.len() as u32).map(|at| (at, error.clone())).collect();
+        let unborn = self.bear(position, which, look.now, targets, &ids);
+        let mut failed: Vec<(u32, CallError)> = Vec::new();
+        let mut born: Vec<u32> = (0..due.len() as u32).collect();
+        if !unborn.is_empty() {
+            let error_of = |at: &u32| {
+                let id = due[*at as usize].target;
+                unborn.iter().find(|(unborn, _)| *unborn == id).map(|(_, error)| error.clone())
+            };
+            failed.extend(born.iter().filter_map(|at| Some((*at, error_of(at)?))));
+            born.retain(|at| error_of(at).is_none());
+        }
+        let alive: Vec<Due> = born.iter().map(|at| due[*at as usize]).collect();
+        if alive.is_empty() {
+            return failed;
         }
         let (own, bound) = own_outputs(&mut self.stages[position].policies, which);
-        bound.decide(position, which, due, look, targets, |target, decision, outputs| {
-            let seat = &mut target.seats[position];
-            let outputs = own.as_ref().map_or(outputs.to_vec(), |at| {
-                at.iter().map(|at| at.map_or(f64::NAN, |at| outputs[at])).collect()
+        let undecided =
+            bound.decide(position, which, &alive, look, targets, |target, decision, outputs| {
+                let seat = &mut target.seats[position];
+                let outputs = own.as_ref().map_or(outputs.to_vec(), |at| {
+                    at.iter().map(|at| at.map_or(f64::NAN, |at| outputs[at])).collect()
+                });
+                let wanted = if decision.is_applied { Some(decision.wanted) } else { seat.wanted };
+                let same_outputs = seat.outputs.len() == outputs.len()
+                    && seat
+                        .outputs
+                        .iter()
+                        .zip(&outputs)
+                        .all(|(one, other)| one.to_bits() == other.to_bits());
+                seat.has_changed = !same_outputs
+                    || wanted != seat.wanted
+                    || decision.is_applied != seat.is_applied;
+                seat.wanted = wanted;
+                seat.is_applied = decision.is_applied;
+                seat.outputs = outputs;
+                seat.decided_in = number;
+                seat.decided_by = which;
+                if which == MAIN {
+                    seat.next_at = decision.next_at;
+                    seat.failing = None;
+                    seat.quarantine.succeeded();
+                    // What stood in for it starts afresh next time.
+                    seat.chairs.iter_mut().skip(FALLBACK).for_each(|chair| chair.state = None);
+                }
             });
-            let wanted = if decision.is_applied { Some(decision.wanted) } else { seat.wanted };
-            let same_outputs = seat.outputs.len() == outputs.len()
-                && seat
-                    .outputs
-                    .iter()
-                    .zip(&outputs)
-                    .all(|(one, other)| one.to_bits() == other.to_bits());
-            seat.has_changed =
-                !same_outputs || wanted != seat.wanted || decision.is_applied != seat.is_applied;
-            seat.wanted = wanted;
-            seat.is_applied = decision.is_applied;
-            seat.outputs = outputs;
-            seat.decided_in = number;
-            seat.decided_by = which;
-            if which == MAIN {
-                seat.next_at = decision.next_at;
-                seat.failing = None;
-                seat.quarantine.succeeded();
-                // What stood in for it starts afresh next time.
-                seat.chairs.iter_mut().skip(FALLBACK).for_each(|chair| chair.state = None);
-            }
-        })
+        failed.extend(undecided.into_iter().map(|(at, error)| (born[at as usize], error)));
+        failed.sort_by_key(|(at, _)| *at);
+        failed
     }
 
-    /// Asks for the first states of those among `ids` that have none yet.
+    /// Asks for the first states of those among `ids` that have none yet. Those that a policy could not make one for are returned
+    /// in order, with why; a bad target is found by halving, and the others get theirs.
     fn bear(
         &mut self,
         position: usize,
@@ -572,18 +597,29 @@ impl Chain {
         now: Time,
         targets: &mut [Target],
         ids: &[TargetId],
-    ) -> Result<(), CallError> {
+    ) -> Vec<(TargetId, CallError)> {
         let chair = |target: &Target| target.seats[position].chairs[which].state.is_none();
         let unborn: Vec<TargetId> =
             ids.iter().copied().filter(|id| chair(&targets[id.index()])).collect();
-        for chunk in unborn.chunks(BATCH_AT_MOST) {
-            let bound = &mut self.stages[position].policies[which];
-            let states = bound.init(now, position, which, targets, chunk)?;
-            for (id, state) in chunk.iter().zip(states) {
-                targets[id.index()].seats[position].chairs[which].state = Some(state);
+        let bound = &mut self.stages[position].policies[which];
+        let mut failed = Vec::new();
+        // The next to be asked is last, so that failures come out in order.
+        let mut chunks: Vec<&[TargetId]> = unborn.chunks(BATCH_AT_MOST).rev().collect();
+        while let Some(chunk) = chunks.pop() {
+            match bound.init(now, position, which, targets, chunk) {
+                Ok(states) => {
+                    for (id, state) in chunk.iter().zip(states) {
+                        targets[id.index()].seats[position].chairs[which].state = Some(state);
+                    }
+                }
+                Err(error) if chunk.len() == 1 => failed.push((chunk[0], error)),
+                Err(_) => {
+                    let (first, second) = chunk.split_at(chunk.len() / 2);
+                    chunks.extend([second, first]);
+                }
             }
         }
-        Ok(())
+        failed
     }
 }
 
