@@ -4,12 +4,14 @@
 //! and Kubernetes differ in nothing else. `ARCHITECTURE.md` has the invariants.
 
 pub mod backend;
+pub mod bench;
 pub mod definitions;
 pub mod engine;
 pub mod gateway;
 pub mod journal;
 pub mod ledger;
 pub mod policy;
+pub mod recorder;
 pub mod report;
 pub mod run;
 pub mod seed;

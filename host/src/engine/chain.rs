@@ -1,7 +1,7 @@
 //! The chain of scaling policies: which stage is asked about which target and why, and what becomes of its answer or of its
 //! failure. How a policy is asked is in `bound`; bounds and replicas are elsewhere.
 
-use super::bound::{Bound, Chair, Column, Due, Look};
+use super::bound::{Bound, Chair, Column, Due, Look, widest};
 use super::fact::Fact;
 use super::plan::StageFailure;
 use super::signal::Signal;
@@ -78,6 +78,11 @@ impl Stage {
     /// The digest of its policy.
     pub fn digest(&self) -> &str {
         self.policies[MAIN].policy.digest()
+    }
+
+    /// Whether its policy wants to hear when an input reads differently, with any settings bound so far.
+    pub(super) fn hears_of_changes(&self) -> bool {
+        self.policies[MAIN].causes.contains(Causes::CHANGE)
     }
 
     /// The names of the outputs that it gives, over all settings bound so far.
@@ -304,6 +309,32 @@ impl Chain {
         })
     }
 
+    /// Where the run of `candidates` ends that begins at `from` and is taken through the chain together, each call of a stage with
+    /// part of it: before it is too long, but never within what some stage decides together, and at the end of a tenant.
+    pub(super) fn run_end(
+        &self,
+        candidates: &[TargetId],
+        from: usize,
+        targets: &[Target],
+    ) -> usize {
+        let scope = self.stages.iter().flat_map(|stage| &stage.policies).map(|bound| bound.scope);
+        let scope = scope.fold(Scope::Target, widest);
+        let target = |at: usize| &targets[candidates[at].index()];
+        let mut to = from + 1;
+        while to < candidates.len() && target(to).tenant == target(from).tenant {
+            let is_free_to_cut = match scope {
+                Scope::Target => true,
+                Scope::Group => target(to).group != target(to - 1).group,
+                Scope::Tenant => false,
+            };
+            if to - from >= BATCH_AT_MOST && is_free_to_cut {
+                break;
+            }
+            to += 1;
+        }
+        to
+    }
+
     /// The targets among `candidates` that the stage at `position` must be asked about in this pass of step `number`.
     pub(super) fn due(
         &self,
@@ -373,67 +404,8 @@ impl Chain {
         due
     }
 
-    /// Asks the stage at `position` about `due` and takes its answers in. What failed goes to `failures`.
+    /// Asks the stage at `position` about `due`, in one call, and takes its answers in. What failed goes to `failures`.
     pub(super) fn ask(
-        &mut self,
-        position: usize,
-        number: u64,
-        due: &[Due],
-        look: &Look<'_>,
-        targets: &mut [Target],
-        failures: &mut Vec<StageFailure>,
-    ) {
-        let mut from = 0;
-        while from < due.len() {
-            let to = chunk_end(due, from, targets, self.stages[position].policies[MAIN].scope);
-            self.ask_chunk(position, number, &due[from..to], look, targets, failures);
-            from = to;
-        }
-    }
-
-    /// Asks the stage at `position`, which has decided about a target in step `number`, for its words. What was decided together
-    /// is explained together.
-    pub(super) fn explain(
-        &mut self,
-        position: usize,
-        number: u64,
-        id: TargetId,
-        targets: &[Target],
-        words: &Words,
-    ) -> Result<Explanation, CallError> {
-        let target = &targets[id.index()];
-        let which = target.seats[position].decided_by;
-        let bound = &mut self.stages[position].policies[which];
-        let is_together = |other: &Target| match bound.scope {
-            Scope::Target => false,
-            Scope::Group => other.group == target.group,
-            Scope::Tenant => other.spec.tenant == target.spec.tenant,
-        };
-        let looked_at = match bound.scope {
-            Scope::Target => id.index()..id.index() + 1,
-            Scope::Group | Scope::Tenant => 0..targets.len(),
-        };
-        let mut chairs = Vec::new();
-        let mut which_one = 0;
-        for at in looked_at {
-            let other = &targets[at];
-            let seat = &other.seats[position];
-            if at == id.index() {
-                which_one = chairs.len();
-            } else if !is_together(other) || seat.decided_in != number || seat.decided_by != which {
-                continue;
-            }
-            chairs.push((&seat.chairs[which], other.group));
-        }
-        bound.explain(&chairs, which_one, words)
-    }
-
-    /// Whether the stage at `position` decided about `target` in step `number`.
-    pub(super) fn has_decided(position: usize, number: u64, target: &Target) -> bool {
-        target.seats[position].decided_in == number
-    }
-
-    fn ask_chunk(
         &mut self,
         position: usize,
         number: u64,
@@ -476,6 +448,48 @@ impl Chain {
             failed.sort_by_key(|one| one.target);
             self.instead(position, number, &failed, look, targets, failures);
         }
+    }
+
+    /// Asks the stage at `position`, which has decided about a target in step `number`, for its words. What was decided together
+    /// is explained together.
+    pub(super) fn explain(
+        &mut self,
+        position: usize,
+        number: u64,
+        id: TargetId,
+        targets: &[Target],
+        words: &Words,
+    ) -> Result<Explanation, CallError> {
+        let target = &targets[id.index()];
+        let which = target.seats[position].decided_by;
+        let bound = &mut self.stages[position].policies[which];
+        let is_together = |other: &Target| match bound.scope {
+            Scope::Target => false,
+            Scope::Group => other.group == target.group,
+            Scope::Tenant => other.tenant == target.tenant,
+        };
+        let looked_at = match bound.scope {
+            Scope::Target => id.index()..id.index() + 1,
+            Scope::Group | Scope::Tenant => 0..targets.len(),
+        };
+        let mut chairs = Vec::new();
+        let mut which_one = 0;
+        for at in looked_at {
+            let other = &targets[at];
+            let seat = &other.seats[position];
+            if at == id.index() {
+                which_one = chairs.len();
+            } else if !is_together(other) || seat.decided_in != number || seat.decided_by != which {
+                continue;
+            }
+            chairs.push((&seat.chairs[which], other.group));
+        }
+        bound.explain(&chairs, which_one, words)
+    }
+
+    /// Whether the stage at `position` decided about `target` in step `number`.
+    pub(super) fn has_decided(position: usize, number: u64, target: &Target) -> bool {
+        target.seats[position].decided_in == number
     }
 
     /// Does what the stage's failure mode says about targets that its policy gave no decision for.
@@ -634,27 +648,6 @@ fn own_outputs(policies: &mut [Bound], which: usize) -> (Option<Vec<Option<usize
             .collect()
     });
     (own, &mut policies[which])
-}
-
-/// Where the call that begins at `from` ends: before it is too long, but never within a group or tenant that belongs together.
-fn chunk_end(due: &[Due], from: usize, targets: &[Target], scope: Scope) -> usize {
-    let target = |at: usize| &targets[due[at].target.index()];
-    let mut to = from + 1;
-    while to < due.len() {
-        if target(to).spec.tenant != target(from).spec.tenant {
-            break;
-        }
-        let is_free_to_cut = match scope {
-            Scope::Target => true,
-            Scope::Group => target(to).group != target(to - 1).group,
-            Scope::Tenant => false,
-        };
-        if to - from >= BATCH_AT_MOST && is_free_to_cut {
-            break;
-        }
-        to += 1;
-    }
-    to
 }
 
 /// Whether an input that wakes reads differently than when the policy was last asked.
