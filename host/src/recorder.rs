@@ -1,10 +1,8 @@
 //! Watches a run and keeps what its outcome is made of: decisions with their reasons, series over time, counts. Its memory does not
 //! grow with the length of the run but for the list of decisions, which has an end. It decides nothing.
 
-use std::collections::BTreeMap;
-
 use crate::engine::{
-    Action, Change, ClampRule, Engine, Event, NodeId, Observation, Phase, Plan, Signal, TargetId,
+    Action, Change, ClampRule, Engine, Event, Observation, Plan, Signal, TargetId,
 };
 use crate::ledger::{ChangeNote, ClassOutcome, FailureNote, Series, ServiceOutcome};
 use crate::time::Time;
@@ -18,33 +16,32 @@ const CHANGES_AT_MOST: u64 = 50_000;
 /// Services that a note on a failure names.
 const SERVICES_NAMED: usize = 3;
 
-/// What only the backend can say of a target at a moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Account {
-    /// What the target has cost so far. US dollars.
-    pub cost: f64,
-    /// The longest wait of a request that was dispatched since this was last asked. Seconds.
-    pub longest_wait_s: f64,
+/// What only a backend knows, now.
+pub trait Books {
+    /// What a target has cost so far. US dollars.
+    fn cost(&self, target: TargetId) -> f64;
+    /// The longest wait of a request that was dispatched since this was last asked; 0 if there was none. Microseconds.
+    fn take_longest_wait_us(&self, target: TargetId) -> u64;
+    /// GPUs of each class, sorted by class.
+    fn classes(&self) -> &[ClassUse];
 }
 
-/// Counts that the engine's steps give.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Replicas that went from wanted to ready.
-    pub cold_starts: u64,
-    /// Entries into panic mode.
-    pub panics: u64,
-    /// Most replicas at once, starting ones included, draining ones not.
-    pub max_replicas: u32,
+/// GPUs of one class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassUse {
+    /// The class, as `A40`.
+    pub class: String,
+    /// GPUs that there are, on nodes that are lost too.
+    pub gpus: u32,
+    /// GPUs that replicas have now, from their start to their end.
+    pub used: u32,
 }
 
 /// What a run came to, as far as a recorder can say.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// Targets in the engine's order.
-    pub targets: Vec<(ServiceOutcome, Counts)>,
-    /// All targets together.
-    pub whole: Counts,
+    /// Targets in the engine's order, each with its entries into panic mode.
+    pub targets: Vec<(ServiceOutcome, u64)>,
     /// GPUs by class.
     pub classes: Vec<ClassOutcome>,
     /// Policies that failed.
@@ -60,23 +57,18 @@ pub struct Recorder {
     start: Time,
     end: Time,
     targets: Vec<Recorded>,
-    whole: Counts,
-    alive: u32,
     step_ms: u64,
     /// Steps that are complete.
     closed: usize,
     points_at_most: usize,
     classes: Vec<ClassOutcome>,
-    /// The class of each node, by position in `classes`.
-    class_of: Vec<Option<usize>>,
     failures: Vec<FailureNote>,
     changes: u64,
 }
 
 struct Recorded {
     outcome: ServiceOutcome,
-    counts: Counts,
-    alive: u32,
+    panics: u64,
     in_panic: bool,
     desired: u32,
     ready: u32,
@@ -95,8 +87,7 @@ impl Recorder {
         let step_ms = tick_ms.max(1);
         let recorded = |(name, model): (String, String)| Recorded {
             outcome: ServiceOutcome { name, model, changes: Vec::new(), series: Series::default() },
-            counts: Counts::default(),
-            alive: 0,
+            panics: 0,
             in_panic: false,
             desired: 0,
             ready: 0,
@@ -109,26 +100,17 @@ impl Recorder {
             start,
             end: start,
             targets: targets.into_iter().map(recorded).collect(),
-            whole: Counts::default(),
-            alive: 0,
             step_ms,
             closed: 0,
             points_at_most,
             classes: Vec::new(),
-            class_of: Vec::new(),
             failures: Vec::new(),
             changes: 0,
         }
     }
 
-    /// Takes in a step of `engine`. `account` says what only the backend knows; it is asked when a step of the series ends.
-    pub fn see(
-        &mut self,
-        engine: &Engine,
-        seen: &Observation,
-        plan: &Plan,
-        account: &mut impl FnMut(TargetId) -> Account,
-    ) {
+    /// Takes in a step of `engine`. `books` are asked when a step of the series ends.
+    pub fn see(&mut self, engine: &Engine, seen: &Observation, plan: &Plan, books: &impl Books) {
         // Reports are on the seconds before this moment, all else is on the moment itself.
         for event in &seen.events {
             if let Event::Report(id, report) = event {
@@ -139,21 +121,17 @@ impl Recorder {
                 target.waiting_most = target.waiting_most.max(report.waiting);
             }
         }
-        self.close_until(seen.at, engine, account);
+        self.close_until(seen.at, books);
         self.end = seen.at;
         let mut touched: Vec<TargetId> = Vec::new();
         for event in &seen.events {
             match event {
-                Event::Nodes(nodes) => self.see_nodes(nodes),
-                Event::Report(id, _) => touched.push(*id),
-                Event::Replica(id, phase) => {
-                    self.targets[id.target.index()].counts.cold_starts +=
-                        u64::from(*phase == Phase::Ready);
-                    touched.push(id.target);
-                }
-                Event::Counted(id, _) | Event::Waiting(id) | Event::GatewayAnswers(id, _) => {
-                    touched.push(*id);
-                }
+                Event::Nodes(_) => {}
+                Event::Replica(id, _) => touched.push(id.target),
+                Event::Report(id, _)
+                | Event::Counted(id, _)
+                | Event::Waiting(id)
+                | Event::GatewayAnswers(id, _) => touched.push(*id),
             }
         }
         touched.extend(plan.actions.iter().map(|action| match action {
@@ -193,27 +171,17 @@ impl Recorder {
     }
 
     /// Ends the record. The last step of the series may be shorter than the others.
-    pub fn finish(
-        mut self,
-        engine: &Engine,
-        account: &mut impl FnMut(TargetId) -> Account,
-    ) -> Record {
+    pub fn finish(mut self, books: &impl Books) -> Record {
         if self.end > self.start + self.closed as u64 * self.step_ms || self.closed == 0 {
-            self.close(1, engine, account);
+            self.close(1, books);
         }
         let step_s = self.step_ms as f64 / 1e3;
-        let mut targets: Vec<(ServiceOutcome, Counts)> =
-            self.targets.into_iter().map(|target| (target.outcome, target.counts)).collect();
+        let mut targets: Vec<(ServiceOutcome, u64)> =
+            self.targets.into_iter().map(|target| (target.outcome, target.panics)).collect();
         targets.iter_mut().for_each(|(outcome, _)| outcome.series.step_s = step_s);
         self.classes.iter_mut().for_each(|class| class.step_s = step_s);
-        for (outcome, counts) in &targets {
-            debug_assert_eq!(outcome.series.demand.len(), self.closed);
-            self.whole.cold_starts += counts.cold_starts;
-            self.whole.panics += counts.panics;
-        }
         Record {
             targets,
-            whole: self.whole,
             classes: self.classes,
             failures: self.failures,
             changes_left_out: self.changes.saturating_sub(CHANGES_AT_MOST),
@@ -225,42 +193,13 @@ impl Recorder {
         at.since(self.start) as f64 / 1e3
     }
 
-    fn see_nodes(&mut self, nodes: &[crate::engine::Node]) {
-        let mut gpus: BTreeMap<&str, u32> = BTreeMap::new();
-        for node in nodes.iter().filter(|node| !node.gpu_class.is_empty()) {
-            *gpus.entry(&node.gpu_class).or_default() += node.allocatable.gpus;
-        }
-        for (class, count) in gpus {
-            match self.classes.iter_mut().find(|known| known.class == class) {
-                // A node that was lost is missed; what there was at most is what the plot shows.
-                Some(known) => known.gpus = known.gpus.max(count),
-                None => self.classes.push(ClassOutcome {
-                    class: class.to_owned(),
-                    gpus: count,
-                    step_s: 0.0,
-                    used: vec![0; self.closed],
-                }),
-            }
-        }
-        self.classes.sort_by(|one, other| one.class.cmp(&other.class));
-        self.class_of = nodes
-            .iter()
-            .map(|node| self.classes.iter().position(|class| class.class == node.gpu_class))
-            .collect();
-    }
-
     fn look_at(&mut self, engine: &Engine, id: TargetId) {
         let view = engine.view(id);
         let in_panic = engine.output(id, "in-panic") == 1.0;
         let target = &mut self.targets[id.index()];
-        target.counts.panics += u64::from(in_panic && !target.in_panic);
+        target.panics += u64::from(in_panic && !target.in_panic);
         target.in_panic = in_panic;
         (target.desired, target.ready) = (view.desired, view.ready);
-        let alive = view.ready + view.starting;
-        self.alive = self.alive - target.alive + alive;
-        target.alive = alive;
-        target.counts.max_replicas = target.counts.max_replicas.max(alive);
-        self.whole.max_replicas = self.whole.max_replicas.max(self.alive);
     }
 
     fn note_change(&mut self, at: Time, change: &Change) {
@@ -302,12 +241,7 @@ impl Recorder {
     }
 
     /// Completes the steps of the series that end at `at` or before.
-    fn close_until(
-        &mut self,
-        at: Time,
-        engine: &Engine,
-        account: &mut impl FnMut(TargetId) -> Account,
-    ) {
+    fn close_until(&mut self, at: Time, books: &impl Books) {
         let elapsed = at.since(self.start);
         loop {
             let due = (elapsed / self.step_ms) as usize;
@@ -319,20 +253,16 @@ impl Recorder {
                 self.double();
                 continue;
             }
-            self.close((due - self.closed).min(room), engine, account);
+            self.close((due - self.closed).min(room), books);
         }
     }
 
     /// Completes `steps` steps in which nothing happened but in the last.
-    fn close(
-        &mut self,
-        steps: usize,
-        engine: &Engine,
-        account: &mut impl FnMut(TargetId) -> Account,
-    ) {
+    fn close(&mut self, steps: usize, books: &impl Books) {
         let step_s = self.step_ms as f64 / 1e3;
-        for (position, target) in self.targets.iter_mut().enumerate() {
-            let Account { cost, longest_wait_s } = account(TargetId(position as u32));
+        for (target, position) in self.targets.iter_mut().zip(0..) {
+            let cost = books.cost(TargetId(position));
+            let longest_wait_s = books.take_longest_wait_us(TargetId(position)) as f64 / 1e6;
             let series = &mut target.outcome.series;
             let before = target.cost;
             for nth in 0..steps {
@@ -349,17 +279,12 @@ impl Recorder {
             target.demand_sum = 0.0;
             target.waiting_most = 0;
         }
-        let mut used = vec![0; self.classes.len()];
-        for (spec, position) in engine.specs().zip(0..) {
-            let replicas = engine.replicas(TargetId(position));
-            for NodeId(node) in replicas.iter().filter_map(|replica| replica.node()) {
-                if let Some(Some(class)) = self.class_of.get(node as usize) {
-                    used[*class] += spec.needs.gpus;
-                }
+        for (position, class) in books.classes().iter().enumerate() {
+            if position == self.classes.len() {
+                let (class, gpus) = (class.class.clone(), class.gpus);
+                self.classes.push(ClassOutcome { class, gpus, step_s: 0.0, used: Vec::new() });
             }
-        }
-        for (class, used) in self.classes.iter_mut().zip(used) {
-            class.used.extend(std::iter::repeat_n(used, steps));
+            self.classes[position].used.extend(std::iter::repeat_n(class.used, steps));
         }
         self.closed += steps;
     }
