@@ -1,0 +1,4 @@
+use crate::ledger::Outcome;
+pub fn page(_: &Outcome) -> String {
+    String::new()
+}
