@@ -29,7 +29,7 @@ pub(super) enum Event<'a> {
 }
 
 impl Event<'_> {
-    fn at_s(&self) -> f64 {
+    pub(super) fn at_s(&self) -> f64 {
         match self {
             Event::Changed(run) => run.first.at_s,
             Event::Failed(failure) => failure.at_s,

@@ -1,7 +1,6 @@
 //! What people see, reviewed as text, and what a hostile policy must not be able to do to it.
 
 use super::*;
-use crate::ledger::ChangeNote;
 
 #[test]
 #[ignore = "prints samples for a person to look at"]
