@@ -134,22 +134,31 @@ fn words(text: &str) -> String {
     words
 }
 
-/// The `limit` most telling of `events`, still in order: the first of each kind, the largest of each service, then the largest,
-/// then the earliest.
+/// The `limit` most telling of `events`, still in order: the first of each kind, the largest of each service, the largest of each
+/// stretch of time (there are `limit` of them), then the largest.
 pub(super) fn most_telling<'a>(events: &[Event<'a>], limit: usize) -> Vec<Event<'a>> {
     if events.len() <= limit {
         return events.to_vec();
     }
-    let (mut kinds, mut services) = (BTreeSet::new(), BTreeSet::new());
-    let mut order: Vec<usize> = (0..events.len()).collect();
-    order.sort_by_key(|&i| Reverse(events[i].size())); // stable: of equals the earliest comes first
-    let largest: BTreeSet<usize> =
-        order.iter().copied().filter(|&i| services.insert(events[i].about())).collect();
-    let firsts: BTreeSet<usize> =
-        (0..events.len()).filter(|&i| kinds.insert(events[i].kind())).collect();
-    order.sort_by_key(|i| (!firsts.contains(i), !largest.contains(i)));
-    let mut kept = order;
+    let mut by_size: Vec<usize> = (0..events.len()).collect();
+    by_size.sort_by_key(|&i| Reverse(events[i].size())); // stable: of equals the earliest comes first
+    let end_s = events.last().map_or(0.0, Event::at_s).max(1.0);
+    let stretch = |event: &Event<'_>| (event.at_s() / end_s * limit as f64) as u64;
+    let firsts = first_each(0..events.len(), |i| events[i].kind());
+    let largest = first_each(by_size.iter().copied(), |i| events[i].about());
+    let spread = first_each(by_size.iter().copied(), |i| stretch(&events[i]));
+    let mut kept = by_size;
+    kept.sort_by_key(|i| (!firsts.contains(i), !largest.contains(i), !spread.contains(i)));
     kept.truncate(limit);
     kept.sort_unstable();
     kept.into_iter().map(|i| events[i]).collect()
+}
+
+/// Of `order`, those that are the first with their key.
+fn first_each<K: Ord>(
+    order: impl Iterator<Item = usize>,
+    key: impl Fn(usize) -> K,
+) -> BTreeSet<usize> {
+    let mut seen = BTreeSet::new();
+    order.filter(|&i| seen.insert(key(i))).collect()
 }

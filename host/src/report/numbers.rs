@@ -25,10 +25,10 @@ pub(super) fn grouped(count: u64) -> String {
     text
 }
 
-/// A measured value to about three digits: `0`, `0.004`, `4.21`, `31.2`, `1,204`; whole numbers as such.
+/// A measured value to about three digits: `0`, `0.004`, `4.21`, `31.2`, `1,204`. In a column the points stand close.
 pub(super) fn measure(value: f64) -> String {
-    if value == value.trunc() {
-        grouped(value as u64)
+    if value == 0.0 {
+        "0".into()
     } else if value < 0.1 {
         format!("{value:.3}")
     } else if value < 10.0 {
@@ -38,6 +38,15 @@ pub(super) fn measure(value: f64) -> String {
     } else {
         grouped(value.round() as u64)
     }
+}
+
+/// The same, but a whole number is one: `2`, `0.5`.
+pub(super) fn short(value: f64) -> String {
+    if value == value.trunc() {
+        return grouped(value as u64);
+    }
+    let text = measure(value);
+    if text.contains('.') { text.trim_end_matches('0').to_owned() } else { text }
 }
 
 /// US dollars: cents below a thousand, whole dollars above.
@@ -97,7 +106,9 @@ mod tests {
     fn numbers_read_as_people_write_them() {
         let shown: Vec<String> =
             [0.0, 0.004, 0.25, 2.0, 4.214, 31.26, 99.94, 1204.4].map(measure).into();
-        assert_eq!(shown, ["0", "0.004", "0.25", "2", "4.21", "31.3", "99.9", "1,204"]);
+        assert_eq!(shown, ["0", "0.004", "0.25", "2.00", "4.21", "31.3", "99.9", "1,204"]);
+        let shown: Vec<String> = [0.0, 0.5, 2.0, 2.5, 12.0, 4_000.0].map(short).into();
+        assert_eq!(shown, ["0", "0.5", "2", "2.5", "12", "4,000"]);
         let shown: Vec<String> = [0, 999, 1_000, 1_234_567].map(grouped).into();
         assert_eq!(shown, ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(clock(3_661.9), "1:01:01");

@@ -4,16 +4,18 @@
 use std::fmt::Write as _;
 
 use super::markup::escaped;
-use super::numbers::{clock, counted, dollars, grouped, measure};
+use super::numbers::{clock, counted, dollars, grouped, measure, plain, short};
 use super::plot::{Line, Merge, Plot, merged};
 use super::service::{section, span};
-use super::style::Ink;
+use super::style::{Ink, fitted};
 use super::summary::setup;
 use super::table::{CAPACITY, Column, REQUESTS, WAITS, services_by_arrivals};
 use crate::ledger::{Outcome, Summary};
 
 /// Services that are unfolded at first.
 const OPEN: usize = 3;
+/// The widest that names of services get in the table. Characters.
+const NAMES: usize = 28;
 /// Warnings and failures that are written out.
 const NOTES: usize = 50;
 /// Classes that are told apart by colour and dashes.
@@ -63,7 +65,7 @@ fn headline(outcome: &Outcome) -> String {
     let Summary { requests, wait_s, cold_starts, gpu_minutes, cost, .. } = &outcome.summary.whole;
     let share = |part: u64| match requests.arrived {
         0 => "–".into(),
-        all => format!("{} %", measure((part as f64 / all as f64 * 1000.0).floor() / 10.0)),
+        all => format!("{} %", short((part as f64 / all as f64 * 1000.0).floor() / 10.0)),
     };
     let figures = [
         (grouped(requests.arrived), format!("requests in {}", clock(outcome.setup.duration_s))),
@@ -125,7 +127,8 @@ fn sums(outcome: &Outcome) -> String {
     for position in order {
         let name = &outcome.services[position].name;
         if let Some(sum) = outcome.summary.services.get(name) {
-            row(&format!("<a href=\"#s{position}\">{}</a>", escaped(name)), "", sum);
+            let name = escaped(&fitted(&plain(name), NAMES));
+            row(&format!("<a href=\"#s{position}\">{name}</a>"), "", sum);
         }
     }
     html + "</tbody></table></div>"
@@ -183,7 +186,7 @@ fn gpus(outcome: &Outcome) -> String {
         let _ = write!(
             keys,
             " <span class=\"pair\"><svg class=\"key\"><rect class=\"area class{number}\" y=\"2\" width=\"22\" height=\"10\"/><line class=\"line class{number}\" x1=\"0\" x2=\"22\" y1=\"2\" y2=\"2\"/></svg> {name}, at most {} of {}</span>",
-            measure(most),
+            short(most),
             grouped(u64::from(class.gpus))
         );
         if most > 0.0 {
@@ -205,17 +208,13 @@ fn gpus(outcome: &Outcome) -> String {
     let there = match limit {
         Some(all) => format!(
             "<span class=\"pair\"><svg class=\"key\"><line class=\"line limit\" x1=\"0\" x2=\"22\" y1=\"6\" y2=\"6\"/></svg> {} there are</span>",
-            measure(all)
+            short(all)
         ),
-        None => format!("{} there are, above the plot", measure(all)),
+        None => format!("{} there are, above the plot", short(all)),
     };
     let step_s = outcome.classes.first().map_or(1.0, |class| class.step_s) * each as f64;
     let plot = Plot {
-        alt: format!(
-            "GPUs in use over time by class: at most {} of {}",
-            measure(most),
-            measure(all)
-        ),
+        alt: format!("GPUs in use over time by class: at most {} of {}", short(most), short(all)),
         height: 120,
         step_s,
         lines: layers,

@@ -5,12 +5,15 @@
 use std::fmt::Write as _;
 
 use super::markup::escaped;
-use super::numbers::{hours_minutes, measure};
+use super::numbers::{hours_minutes, short};
 
 /// Steps that a line is drawn in; longer series are drawn in fewer, longer ones.
 const POINTS: usize = 1_000;
 /// Heights are drawn to a thousandth of the plot's.
 const HEIGHT: f64 = 1_000.0;
+
+/// Moves up, and as many down, from which on a line is drawn thin.
+const DENSE: usize = 75;
 
 /// How several steps become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +92,7 @@ impl Plot {
     /// The SVG element.
     pub(super) fn svg(&self) -> String {
         let steps = self.lines.iter().map(|line| line.values.len()).max().unwrap_or(0).max(1);
-        let span_s = steps as f64 * self.step_s;
+        let span_s = (steps as f64 * self.step_s).max(1.0);
         let all = self.lines.iter().flat_map(|line| &line.values).copied();
         let most = all.chain(self.limit).filter(|value| value.is_finite()).fold(0.0, f64::max);
         let tick = nice(most / 3.0, self.is_whole);
@@ -107,6 +110,10 @@ impl Plot {
         for line in &self.lines {
             let class = escaped(&line.class);
             let path = path(&line.values, top);
+            // Where the line goes up and down all the time, a bold one would blot out the plot.
+            let ups = path.matches("v-").count();
+            let is_dense = ups.min(path.matches('v').count() - ups) > DENSE;
+            let class = if is_dense { format!("{class} dense") } else { class };
             if line.is_area && !path.is_empty() {
                 let _ = write!(svg, "<path class=\"area {class}\" d=\"{path}V{HEIGHT}H0z\"/>");
             }
@@ -128,7 +135,7 @@ impl Plot {
         for i in 0..=(top / tick).round() as u32 {
             let value = f64::from(i) * tick;
             let y = height * (1.0 - value / top);
-            let label = measure((value * 1e6).round() / 1e6);
+            let label = short((value * 1e6).round() / 1e6);
             let sign = self.sign;
             let _ = write!(
                 svg,
@@ -161,14 +168,17 @@ impl Plot {
                 self.lines.get(i + 1).map(|next| next.values.as_slice()).unwrap_or_default();
             let floor = |step: usize| below.get(step).copied().unwrap_or(0.0);
             let thickness = |step: usize| line.values[step] - floor(step);
-            // Names need room to both sides as well.
-            let margin = line.values.len() / 20;
-            let inside = margin..line.values.len().saturating_sub(margin);
-            let thickest =
-                inside.max_by(|&a, &b| thickness(a).total_cmp(&thickness(b)).then(b.cmp(&a)));
-            let Some(step) = thickest else { continue };
+            // A name needs room to both sides: it goes where the layer is thick for a while.
+            let side = line.values.len() / 50;
+            let room = |step: usize| {
+                (step - side..=step + side).map(thickness).fold(f64::INFINITY, f64::min)
+            };
+            let inside = side..line.values.len().saturating_sub(side);
+            let rooms = inside.map(|step| (step, room(step)));
+            let most = rooms.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+            let Some((step, room)) = most else { continue };
             let height = f64::from(self.height);
-            if thickness(step) / top * height < 14.0 {
+            if room / top * height < 14.0 {
                 continue;
             }
             let x = (step as f64 + 0.5) / line.values.len() as f64 * 100.0;

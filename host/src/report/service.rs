@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::changes::{Event, most_telling, runs};
 use super::markup::escaped;
-use super::numbers::{clock, counted, dollars, grouped, measure, plain};
+use super::numbers::{clock, counted, dollars, grouped, measure, plain, short};
 use super::plot::{Line, Mark, Merge, Plot, merged};
 use super::spark::spark;
 use crate::ledger::{Outcome, ServiceOutcome, Summary};
@@ -12,7 +12,7 @@ use crate::ledger::{Outcome, ServiceOutcome, Summary};
 /// Moments that are marked in a service's plots and listed below them.
 const MARKS: usize = 60;
 /// Lists that are longer are folded at first.
-const OPEN: usize = 12;
+const OPEN: usize = 20;
 
 /// The section of the service at `position` of the outcome.
 pub(super) fn section(outcome: &Outcome, position: usize, is_open: bool) -> String {
@@ -23,7 +23,7 @@ pub(super) fn section(outcome: &Outcome, position: usize, is_open: bool) -> Stri
     let most = series.demand.iter().copied().fold(0.0, f64::max);
     let mut html = format!(
         "<details class=\"service\" id=\"s{position}\"{}><summary><h3>{}</h3> <span class=\"model\">{}</span> \
-         <span class=\"spark\" aria-hidden=\"true\">{}</span> <span class=\"facts\">{}, p95 wait {} s, {}, {}</span></summary>",
+         <span class=\"spark\" aria-hidden=\"true\">{}</span> <span class=\"facts\">· {}, p95 wait {} s, {}, {}</span></summary>",
         if is_open { " open" } else { "" },
         escaped(&service.name),
         escaped(&service.model),
@@ -61,7 +61,7 @@ fn plots(service: &ServiceOutcome, position: usize, told: &[Event<'_>]) -> Strin
     let (ready, _) = counts(&series.ready, Merge::Last);
     let (waits, _) = merged(series.wait_s.iter().copied(), Merge::Most);
     let step_s = series.step_s * each as f64;
-    let most = |values: &[f64]| measure(values.iter().copied().fold(0.0, f64::max));
+    let most = |values: &[f64]| short(values.iter().copied().fold(0.0, f64::max));
     let line =
         |class: &str, values, is_area| Line { class: class.into(), values, is_area, label: None };
     let plot = |alt, height, lines, is_whole| Plot {
@@ -106,9 +106,9 @@ fn plots(service: &ServiceOutcome, position: usize, told: &[Event<'_>]) -> Strin
 /// A span as words: `10 s`, `2 min`.
 pub(super) fn span(seconds: f64) -> String {
     if seconds < 120.0 {
-        format!("{} s", measure(seconds))
+        format!("{} s", short(seconds))
     } else {
-        format!("{} min", measure(seconds / 60.0))
+        format!("{} min", short(seconds / 60.0))
     }
 }
 

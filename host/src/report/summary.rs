@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::numbers::{clock, counted, grouped, hours_minutes, measure, plain, short_digest};
+use super::numbers::{clock, counted, grouped, hours_minutes, plain, short, short_digest};
 use super::spark::spark;
 use super::style::{Ink, Style, fitted, wrapped};
 use super::table::{
@@ -127,10 +127,11 @@ fn drawn(outcome: &Outcome, style: Style) -> String {
     let cells = style.wide().saturating_sub(name + 2 + 9 + 2 + 8).min(72);
     let mut text = String::new();
     let duration_s = outcome.setup.duration_s;
-    let taken = largest.iter().map(|service| service.series.demand.len().min(cells)).max();
-    let Some(taken) = taken.filter(|&taken| taken > 0) else { return text };
+    if largest.is_empty() {
+        return text;
+    }
     let end = hours_minutes(duration_s);
-    let scale = format!("0:00{end:>0$}", taken.saturating_sub("0:00".len()).max(end.len()));
+    let scale = format!("0:00{end:>0$}", cells - "0:00".len());
     text += &style.paint(Ink::Strong, &format!("{:<name$}", "over time"));
     text += &style.paint(Ink::Faint, &format!("  {:<9}  {scale}  most\n", ""));
     for service in largest {
@@ -141,10 +142,10 @@ fn drawn(outcome: &Outcome, style: Style) -> String {
         let title = fitted(&plain(&service.name), name);
         text += &format!("{title:<name$}  in flight  ");
         text += &style.paint(Ink::Usual, &spark(&series.demand, most_demand, cells));
-        text += &format!("  {}\n", measure(most_demand));
+        text += &format!("  {}\n", short(most_demand));
         text += &format!("{:<name$}  ready      ", "");
         text += &style.paint(Ink::Down, &spark(&ready, most_ready, cells));
-        text += &format!("  {}\n", measure(most_ready));
+        text += &format!("  {}\n", short(most_ready));
     }
     text.push('\n');
     text
@@ -174,7 +175,7 @@ pub(super) fn setup(setup: &Setup) -> Vec<(&'static str, String)> {
             format!(
                 "profile {}, a tick every {} s, seed {}, {} with {}",
                 plain(&setup.profile),
-                measure(setup.tick_ms as f64 / 1000.0),
+                short(setup.tick_ms as f64 / 1000.0),
                 plain(&setup.seed),
                 counted(u64::from(setup.nodes), "node"),
                 counted(u64::from(setup.gpus), "GPU"),

@@ -7,6 +7,8 @@ use crate::ledger::{ChangeNote, FailureNote, Outcome};
 
 /// The widest that names of services get. Characters.
 const NAMES: usize = 24;
+/// The narrowest that the column of reasons gets. Characters.
+const REASON: usize = 20;
 
 /// The timeline's columns, fixed before the first line: one by one while a replay runs, or all at once by [`timeline`].
 #[derive(Clone, Debug)]
@@ -23,12 +25,11 @@ impl Columns {
         duration_s: f64,
         style: Style,
     ) -> Columns {
+        let at = clock(duration_s).len();
         let longest = services.into_iter().map(|name| plain(name).chars().count()).max();
-        Columns {
-            at: clock(duration_s).len(),
-            service: longest.unwrap_or(0).clamp("service".len(), NAMES),
-            style,
-        }
+        // What the other columns and a narrow reason leave.
+        let room = style.wide().saturating_sub(at + 38 + REASON).min(NAMES);
+        Columns { at, service: longest.unwrap_or(0).min(room).max("service".len()), style }
     }
 
     /// The names of the columns.
@@ -117,7 +118,7 @@ impl Columns {
     /// The cells, and what is told in the last column, wrapped between words.
     fn row(&self, cells: &[(Ink, String)], told: &[(Ink, String)]) -> String {
         let before: usize = cells.iter().map(|(_, cell)| cell.chars().count() + 2).sum();
-        let width = self.style.wide().saturating_sub(before).max(24);
+        let width = self.style.wide().saturating_sub(before).max(REASON);
         let mut row = String::new();
         for (ink, cell) in cells {
             row += &self.style.paint(*ink, cell);
@@ -149,7 +150,7 @@ fn words(ink: Ink, text: &str) -> Vec<(Ink, String)> {
 
 /// Changes and reasons only, a line a change, small steps for one reason on one line; policies that failed stand among them.
 ///
-/// At most `limit` changes, the first of each kind, the largest of each service, then the largest; a last line says how many more there are. `None`: all.
+/// At most `limit` changes, the first of each kind and the largest of each service and stretch of time; a last line says how many more there are. `None`: all.
 pub fn timeline(outcome: &Outcome, style: Style, limit: Option<usize>) -> String {
     let names = outcome.services.iter().map(|service| service.name.as_str());
     let columns = Columns::new(names, outcome.setup.duration_s, style);
@@ -165,7 +166,7 @@ pub fn timeline(outcome: &Outcome, style: Style, limit: Option<usize>) -> String
     let left_out = all.len() - told.len();
     if left_out > 0 {
         let more = format!(
-            "and {} more: the first of each kind and the largest are shown, --all shows all",
+            "and {} more: the first of each kind and the largest are shown; --all shows all",
             counted(left_out as u64, "line")
         );
         text += &style.paint(Ink::Faint, &more);
