@@ -50,7 +50,7 @@ impl Event<'_> {
             Event::Changed(run) => {
                 let ways = match run.first.from {
                     None => "created",
-                    Some(from) if from == 0 => "from zero",
+                    Some(0) => "from zero",
                     Some(_) if run.last.to == 0 => "to zero",
                     Some(from) if from < run.last.to => "up",
                     Some(_) => "down",

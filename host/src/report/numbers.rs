@@ -58,6 +58,11 @@ pub(super) fn dollars(value: f64) -> String {
     }
 }
 
+/// The same without cents where there are none: `$2`, `$0.50`.
+pub(super) fn round_dollars(value: f64) -> String {
+    if value == value.trunc() { format!("${}", grouped(value as u64)) } else { dollars(value) }
+}
+
 /// `1 change`, `2 changes`.
 pub(super) fn counted(count: u64, thing: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
@@ -115,6 +120,7 @@ mod tests {
         assert_eq!(clock(7.0 * 86_400.0), "168:00:00");
         assert_eq!(hours_minutes(3_661.9), "1:01");
         assert_eq!((dollars(3.456), dollars(12_345.6)), ("$3.46".into(), "$12,346".into()));
+        assert_eq!((round_dollars(2.0), round_dollars(1.5)), ("$2".into(), "$1.50".into()));
         assert_eq!(
             (counted(1, "change"), counted(2, "change")),
             ("1 change".into(), "2 changes".into())

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::markup::escaped;
-use super::numbers::{clock, counted, dollars, grouped, measure, plain, short};
+use super::numbers::{clock, counted, dollars, grouped, measure, plain, round_dollars, short};
 use super::plot::{Line, Merge, Plot, merged};
 use super::service::{section, span};
 use super::style::{Ink, fitted};
@@ -221,7 +221,7 @@ fn gpus(outcome: &Outcome) -> String {
         limit,
         marks: Vec::new(),
         is_whole: true,
-        sign: "",
+        number: short,
         has_hours: false,
     };
     format!(
@@ -248,7 +248,7 @@ fn cost(outcome: &Outcome) -> String {
         limit: None,
         marks: Vec::new(),
         is_whole: false,
-        sign: "$",
+        number: round_dollars,
         has_hours: true,
     };
     format!(

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::markup::escaped;
-use super::numbers::{hours_minutes, short};
+use super::numbers::hours_minutes;
 
 /// Steps that a line is drawn in; longer series are drawn in fewer, longer ones.
 const POINTS: usize = 1_000;
@@ -82,8 +82,8 @@ pub(super) struct Plot {
     pub(super) marks: Vec<Mark>,
     /// Whether values are whole, so that the axis has whole numbers only.
     pub(super) is_whole: bool,
-    /// What stands before the numbers of the axis.
-    pub(super) sign: &'static str,
+    /// How the numbers of the axis are written.
+    pub(super) number: fn(f64) -> String,
     /// Whether the hours are written below.
     pub(super) has_hours: bool,
 }
@@ -135,11 +135,10 @@ impl Plot {
         for i in 0..=(top / tick).round() as u32 {
             let value = f64::from(i) * tick;
             let y = height * (1.0 - value / top);
-            let label = short((value * 1e6).round() / 1e6);
-            let sign = self.sign;
+            let label = (self.number)((value * 1e6).round() / 1e6);
             let _ = write!(
                 svg,
-                "<line class=\"grid\" x1=\"0\" x2=\"100%\" y1=\"{y:.1}\" y2=\"{y:.1}\"/><text class=\"y\" x=\"-7\" y=\"{:.1}\">{sign}{label}</text>",
+                "<line class=\"grid\" x1=\"0\" x2=\"100%\" y1=\"{y:.1}\" y2=\"{y:.1}\"/><text class=\"y\" x=\"-7\" y=\"{:.1}\">{label}</text>",
                 y + 3.5
             );
         }

@@ -72,7 +72,7 @@ fn plots(service: &ServiceOutcome, position: usize, told: &[Event<'_>]) -> Strin
         limit: None,
         marks: Vec::new(),
         is_whole,
-        sign: "",
+        number: short,
         has_hours: false,
     };
     let mut html = format!(
