@@ -12,6 +12,7 @@ mod merged;
 mod offered;
 mod rates;
 mod requests;
+pub mod stat;
 #[cfg(test)]
 mod tests;
 mod tokens;
