@@ -157,8 +157,8 @@ fn plot(name: &str, curve: &Curve, window_s: f64, width: usize) -> String {
         text.push('\n');
     }
     let end = duration(window_s);
-    let gap = columns.saturating_sub(end.chars().count());
-    let _ = writeln!(text, "{:>margin$}  0{:>gap$}", "", end, gap = gap + end.chars().count() - 1);
+    let axis = (columns - 1).max(end.chars().count() + 1);
+    let _ = writeln!(text, "{:>margin$}  0{end:>axis$}", "");
     text
 }
 
@@ -253,7 +253,7 @@ mod tests {
         let curve = Curve { step_s: 1.0, means: vec![0.0, 0.001, 5.0] };
         for width in [0, 1, 10, 40, 1000] {
             let plotted = plot("x", &curve, 3.0, width);
-            assert_eq!(plotted.lines().count(), 2 + PLOT_ROWS, "{plotted}");
+            assert_eq!(plotted.lines().count(), 3 + PLOT_ROWS, "{plotted}");
             assert!(plotted.contains('▁'), "what is not 0 shows: {plotted}");
         }
         plot("x", &Curve { step_s: 1.0, means: vec![0.0] }, 1.0, 80);
