@@ -7,6 +7,7 @@ pub mod backend;
 pub mod definitions;
 pub mod engine;
 pub mod gateway;
+mod heap;
 pub mod journal;
 pub mod ledger;
 pub mod policy;

@@ -98,6 +98,8 @@ pub(super) struct Seat {
     /// A value for each output of the stage.
     outputs: Vec<f64>,
     next_at: Time,
+    /// Its policy is asked when `next_at` has come; to others that only says until when ticks may be spared.
+    has_timer: bool,
     /// Its last decision differed from the one before, so a stage with cause `change` is asked again.
     has_changed: bool,
     quarantine: Quarantine,
@@ -125,8 +127,8 @@ impl Seat {
 
     /// When it must be asked without anything happening; [`Time::NEVER`] where it need not.
     pub(super) fn wakes_at(&self) -> Time {
-        let timer =
-            if self.next_at == Time::ZERO || self.is_closed { Time::NEVER } else { self.next_at };
+        let is_set = self.has_timer && self.next_at != Time::ZERO && !self.is_closed;
+        let timer = if is_set { self.next_at } else { Time::NEVER };
         self.failing
             .map_or(timer, |(retry, _)| if self.is_closed { timer } else { timer.min(retry) })
     }
@@ -205,6 +207,7 @@ impl Chain {
                         source,
                     })?;
                 let program = &bound.bindings[binding as usize];
+                seat.has_timer |= program.causes.contains(Causes::TIMER);
                 for fault in &program.warnings {
                     let at = if fault.path.is_empty() {
                         String::new()
