@@ -8,6 +8,7 @@ pub mod bench;
 pub mod definitions;
 pub mod engine;
 pub mod gateway;
+mod heap;
 pub mod journal;
 pub mod ledger;
 pub mod policy;

@@ -103,6 +103,8 @@ pub(super) struct Seat {
     /// A value for each output of the stage.
     outputs: Vec<f64>,
     next_at: Time,
+    /// Its policy is asked when `next_at` has come; to others that only says until when ticks may be spared.
+    has_timer: bool,
     /// Its last decision differed from the one before, so a stage with cause `change` is asked again.
     has_changed: bool,
     /// It was asked at least once.
@@ -132,8 +134,8 @@ impl Seat {
 
     /// When it must be asked without anything happening; [`Time::NEVER`] where it need not.
     pub(super) fn wakes_at(&self) -> Time {
-        let timer =
-            if self.next_at == Time::ZERO || self.is_closed { Time::NEVER } else { self.next_at };
+        let is_set = self.has_timer && self.next_at != Time::ZERO && !self.is_closed;
+        let timer = if is_set { self.next_at } else { Time::NEVER };
         self.failing
             .map_or(timer, |(retry, _)| if self.is_closed { timer } else { timer.min(retry) })
     }
@@ -267,7 +269,14 @@ impl Chain {
             bound.push(chairs);
         }
         target.windows = windows.new;
-        for (seat, chairs) in target.seats.iter_mut().zip(bound) {
+        for ((seat, chairs), stage) in target.seats.iter_mut().zip(bound).zip(&self.stages) {
+            let causes = |which: usize, binding: u32| {
+                stage.policies[which].bindings[binding as usize].causes
+            };
+            seat.has_timer = chairs
+                .iter()
+                .enumerate()
+                .any(|(which, (binding, _))| causes(which, *binding).contains(Causes::TIMER));
             seat.chairs.resize_with(chairs.len(), Chair::default);
             for (chair, (binding, columns)) in seat.chairs.iter_mut().zip(chairs) {
                 // What was read under other settings is no answer to whether anything reads differently.
