@@ -180,6 +180,16 @@ pub enum TraceError {
         /// The line, from 1.
         line: u64,
     },
+    /// Quantiles that no distribution of lengths has.
+    #[error(
+        "a median of {p50} and a 99 % quantile of {p99} tokens; expected 1 to 131072, the median no more than the quantile"
+    )]
+    Lengths {
+        /// The median.
+        p50: f64,
+        /// The 99 % quantile.
+        p99: f64,
+    },
     /// A window shorter than what it should hold.
     #[error("the window of {window_s} s is shorter than the trace, which ends at {end_s} s")]
     ShortWindow {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::layout::Layout;
-use super::{Item, Items, Trace, TraceError, Work};
+use super::{Item, Items, TokenDistribution, Trace, TraceError, Work};
 use crate::seed::Seed;
 
 /// Several traces, all of which begin at the same moment. Services of the same name are one service.
@@ -29,6 +29,8 @@ impl Merged {
         Merged::of(traces?)
     }
 
+    /// Several traces as one load.
+    ///
     /// # Errors
     /// If two tables hold rates of one service, since they would draw the same arrivals.
     pub fn of(traces: Vec<Trace>) -> Result<Merged, TraceError> {
@@ -51,6 +53,13 @@ impl Merged {
             }
         }
         Ok(Merged { traces, services })
+    }
+
+    /// As [`Trace::with_tokens`], in all traces.
+    pub fn with_tokens(mut self, service: &str, tokens: TokenDistribution) -> Merged {
+        self.traces =
+            self.traces.into_iter().map(|trace| trace.with_tokens(service, tokens)).collect();
+        self
     }
 
     /// The services of all traces, sorted by name.

@@ -145,6 +145,9 @@ impl Trace {
     }
 
     /// Multiplies the rates of a rate table, by 0 or more; other traces are what they are, and ignore it.
+    ///
+    /// # Panics
+    /// If `factor` is negative or no number.
     pub fn with_rates_times(mut self, factor: f64) -> Trace {
         assert!(factor.is_finite() && factor >= 0.0, "a factor of rates is a number, 0 or more");
         self.rate_factor = factor;

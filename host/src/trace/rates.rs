@@ -145,8 +145,6 @@ pub(super) struct Arrivals {
 
 struct Service {
     tokens: TokenDistribution,
-    prompt_sigma: f64,
-    output_sigma: f64,
     row: Option<Process>,
 }
 
@@ -165,7 +163,7 @@ impl Arrivals {
         tokens: Vec<TokenDistribution>,
         rate_factor: f64,
     ) -> Arrivals {
-        let services = tokens.into_iter().map(Service::new).collect();
+        let services = tokens.into_iter().map(|tokens| Service { tokens, row: None }).collect();
         Arrivals { rows, seed: seed.clone(), rate_factor, services, next: BinaryHeap::new() }
     }
 
@@ -181,8 +179,8 @@ impl Arrivals {
             let drawing = &mut self.services[service as usize];
             let process = drawing.row.as_mut().expect("only a service with a rate is in the heap");
             let work = Work::Tokens {
-                prompt: drawing.tokens.prompt.draw(drawing.prompt_sigma, &mut process.lengths),
-                output: drawing.tokens.output.draw(drawing.output_sigma, &mut process.lengths),
+                prompt: drawing.tokens.prompt.draw(&mut process.lengths),
+                output: drawing.tokens.output.draw(&mut process.lengths),
             };
             match process.next_us(self.rows.start_us, self.rows.end_us) {
                 Some(later_us) => *head = Reverse((later_us, service)),
@@ -218,13 +216,6 @@ impl Arrivals {
             service.row = Some(process);
         }
         Ok(true)
-    }
-}
-
-impl Service {
-    fn new(tokens: TokenDistribution) -> Service {
-        let (prompt_sigma, output_sigma) = (tokens.prompt.sigma(), tokens.output.sigma());
-        Service { tokens, prompt_sigma, output_sigma, row: None }
     }
 }
 

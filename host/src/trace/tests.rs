@@ -365,12 +365,10 @@ fn rates_become_arrivals_in_order_as_many_as_they_say() {
 
 #[test]
 fn drawn_lengths_follow_the_quantiles_that_were_given() {
-    let given = TokenDistribution {
-        prompt: Lengths { p50: 541.0, p99: 2971.0 },
-        output: Lengths { p50: 68.0, p99: 1360.0 },
-    };
+    let lengths = [(541.0, 2971.0), (68.0, 1360.0)];
+    let [prompt, output] = lengths.map(|(p50, p99)| Lengths::through(p50, p99).unwrap());
     let trace = Trace::open(&fixture("servegen-rates-7d.csv.gz"), &seed()).unwrap();
-    let trace = trace.with_tokens("m-large", given);
+    let trace = trace.with_tokens("m-large", TokenDistribution { prompt, output });
     let (mut prompts, mut outputs) = (Vec::new(), Vec::new());
     for item in first_of_rates(&trace, 600_000_000) {
         if let Item::Arrival { service: 0, work: Work::Tokens { prompt, output }, .. } = item {
@@ -378,13 +376,40 @@ fn drawn_lengths_follow_the_quantiles_that_were_given() {
             outputs.push(output);
         }
     }
-    for (mut drawn, Lengths { p50, p99 }) in [(prompts, given.prompt), (outputs, given.output)] {
+    for (mut drawn, (p50, p99)) in [prompts, outputs].into_iter().zip(lengths) {
         drawn.sort_unstable();
         for (share, expected) in [(0.5, p50), (0.99, p99)] {
             let quantile = f64::from(drawn[(share * drawn.len() as f64) as usize]);
             assert!((quantile / expected - 1.0).abs() < 0.05, "{quantile} for {expected}");
         }
     }
+}
+
+#[test]
+fn lengths_are_quantiles_in_order() {
+    let read = serde_json::from_str::<TokenDistribution>;
+    let written = r#"{"prompt":{"p50":541.0,"p99":2971.0},"output":{"p50":68.0,"p99":68.0}}"#;
+    assert_eq!(serde_json::to_string(&read(written).unwrap()).unwrap(), written);
+    for (p50, p99) in
+        [(0.0, 5.0), (5.0, 4.0), (1.0, 131_073.0), (f64::NAN, 4.0), (4.0, f64::INFINITY)]
+    {
+        assert!(Lengths::through(p50, p99).is_err(), "{p50} and {p99}");
+    }
+    let error = read(r#"{"prompt":{"p50":5,"p99":4},"output":{"p50":1,"p99":2}}"#).unwrap_err();
+    assert_snapshot!(error, @"a median of 5 and a 99 % quantile of 4 tokens; expected 1 to 131072, the median no more than the quantile at line 1 column 27");
+}
+
+#[test]
+fn a_table_may_have_thousands_of_columns() {
+    let names: Vec<String> = (0..5_000).map(|column| format!("service_{column:05}_rps")).collect();
+    let mut rows = format!("t_s,{}\n", names.join(","));
+    for at_s in [0, 1] {
+        rows.push_str(&format!("{at_s}{}\n", ",10.000000000".repeat(5_000)));
+    }
+    let files = Files::new();
+    let trace = Trace::open(&files.write("x.csv", rows.as_bytes()), &seed()).unwrap();
+    assert_eq!(trace.services().len(), 5_000);
+    assert!((99_000..101_000).contains(&trace.items().count()));
 }
 
 #[test]
@@ -469,6 +494,32 @@ proptest! {
         let trace = Trace::open(&files.write("x.csv", &content), &seed()).unwrap();
         prop_assert_eq!(trace.end_us(), at_us);
         prop_assert_eq!(trace.items().collect::<Result<Vec<_>, _>>().unwrap(), written);
+    }
+
+    #[test]
+    fn files_of_different_services_may_be_given_in_any_order(
+        a in prop::collection::vec((0u64..3, 0usize..3, 0u64..2), 1..30),
+        b in prop::collection::vec((0u64..3, 0usize..3, 0u64..2), 1..30),
+    ) {
+        let files = Files::new();
+        let write = |name: &str, services: [&str; 3], rows: &[(u64, usize, u64)]| {
+            let mut text = String::from("t_s,model,duration_s\n");
+            let mut at_s = 0;
+            for (gap_s, service, duration_s) in rows {
+                at_s += gap_s;
+                text.push_str(&format!("{at_s},{},{duration_s}\n", services[*service]));
+            }
+            files.write(name, text.as_bytes())
+        };
+        let [a_path, b_path] =
+            [write("a.csv", ["a", "c", "e"], &a), write("b.csv", ["b", "d", "f"], &b)];
+        let merged = Merged::open(&[&a_path, &b_path], &seed()).unwrap();
+        let items: Vec<Item> = merged.items().map(Result::unwrap).collect();
+        prop_assert_eq!(items.len(), a.len() + b.len());
+        prop_assert!(items.is_sorted_by_key(Item::at_us));
+        let swapped = Merged::open(&[&b_path, &a_path], &seed()).unwrap();
+        prop_assert_eq!(swapped.services(), merged.services());
+        prop_assert_eq!(swapped.items().map(Result::unwrap).collect::<Vec<_>>(), items);
     }
 
     #[test]
