@@ -28,10 +28,9 @@ impl Default for Hours {
     }
 }
 
-/// A day of the week.
+/// A day of the week, by its English name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "their names say it")]
 pub enum Day {
     Monday,
     Tuesday,
