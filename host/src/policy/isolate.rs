@@ -1,18 +1,22 @@
 //! Finds whoever is at fault in a batch that failed, and gets the others their decisions, all within the fuel of one batch. Pure:
 //! it is handed the call. Groups are never split, and a tenant's batch fails whole.
 
+use std::collections::VecDeque;
+
 use super::limits::Limits;
 use super::wire::{Batch, Decisions, Scope, States};
 use super::{Answer, CallError, CallErrorKind};
 
-/// Fuel that each further call is charged beside what it uses: what a fresh instance costs in time. It keeps a policy that fails
-/// at once, always, from being asked without end.
-const COST_OF_ASKING: u64 = 2_500;
+/// Fuel that each further call is charged beside what it uses, and more for each target: what a fresh instance and copies cost in
+/// time. It keeps a policy that fails at once, always, from being asked without end.
+const COST_OF_ASKING: u64 = 500;
+const COST_OF_ASKING_PER_TARGET: u64 = 20;
 
 /// Decides for a batch. `call` asks the policy with at most that much fuel; it returns what it gave and the fuel it took.
 ///
-/// The first call gets half of the fuel, unless there is nothing to isolate. Of the rest, each further call gets an eighth of what
-/// a batch of its size would: four targets that loop among a thousand are found, and the others decided.
+/// If the batch fails and the policy names who is at fault, it is asked again without. Otherwise the batch is taken apart, first
+/// into about as many parts as each has targets, then those parts that failed into single ones. An endless loop burns all that
+/// it is given, so the calls are given less than all: see [`first_share`] and [`later_share`].
 pub(super) fn decide(
     seen: &Batch,
     columns: usize,
@@ -21,42 +25,58 @@ pub(super) fn decide(
     mut call: impl FnMut(&Batch, u64) -> (Result<Decisions, CallError>, u64),
 ) -> Answer {
     let n = seen.params_of.len();
-    let all: Vec<u32> = (0..n as u32).collect();
     let budget = limits.fuel(n);
-    let is_one = units(seen, scope, &all) <= 1;
-    let (answered, took) = call(seen, if is_one { budget } else { budget / 2 });
+    let all: Vec<u32> = (0..n as u32).collect();
+    let is_one = is_one_unit(seen, scope, &all);
+    let (answered, took) = call(seen, if is_one { budget } else { first_share(limits, n) });
     let error = match answered.and_then(|decisions| checked(decisions, n, columns, true)) {
         Ok(decisions) => return Answer { decisions, failed: Vec::new(), fuel: took },
         Err(error) => error,
     };
 
-    let mut merged = Merged::new(n, columns);
     let mut fuel = took;
-    let mut undecided = vec![];
+    let mut merged = Merged::new(n, columns);
+    // Part by part in turn: whoever is in good company is decided before fuel is spent on finding out more about the bad.
+    let mut undecided = VecDeque::new();
     blame(seen, scope, all, error, &mut undecided, &mut merged.failed);
-    while let Some(positions) = undecided.pop() {
-        fuel = fuel.saturating_add(COST_OF_ASKING);
+    while let Some(positions) = undecided.pop_front() {
+        let m = positions.len();
+        fuel += COST_OF_ASKING + COST_OF_ASKING_PER_TARGET * m as u64;
         let left = budget.saturating_sub(fuel);
         if left == 0 {
-            fuel = budget;
             let message = format!(
-                "it was not decided about: the fuel of {budget} was spent on finding who is at fault"
+                "it was not asked about alone: the fuel of {budget} was spent on finding who is at fault"
             );
             let error = CallError { kind: CallErrorKind::OutOfFuel, culprit: None, message };
             merged.failed.extend(positions.into_iter().map(|at| (at, error.clone())));
             continue;
         }
+        let others: usize = undecided.iter().map(Vec::len).sum();
         let part = part(seen, &positions);
-        let (answered, took) = call(&part, left.min(limits.fuel(positions.len()) / 8));
-        fuel = fuel.saturating_add(took);
-        match answered.and_then(|decisions| checked(decisions, positions.len(), columns, false)) {
+        let (answered, took) = call(&part, later_share(limits, m, m + others, left));
+        fuel += took;
+        match answered.and_then(|decisions| checked(decisions, m, columns, false)) {
             Ok(decisions) => merged.take(positions, decisions),
             Err(error) => {
                 blame(seen, scope, positions, error, &mut undecided, &mut merged.failed);
             }
         }
     }
-    merged.finish(fuel)
+    merged.finish(fuel.min(budget))
+}
+
+/// Fuel of the call for the whole batch: half of what its targets bring, and a quarter of what it has anyway. The built-in
+/// policies take less than half of that.
+fn first_share(limits: &Limits, targets: usize) -> u64 {
+    limits.fuel / 4 + limits.fuel_per_target.saturating_mul(targets as u64) / 2
+}
+
+/// Fuel of a call for `m` of the `undecided` targets: half of their share of what is left, but never so little that a policy
+/// like the built-in ones could not decide. With this, several targets that loop among a thousand are found, and one among ten.
+fn later_share(limits: &Limits, m: usize, undecided: usize, left: u64) -> u64 {
+    let least = limits.fuel / 100 * 15 + limits.fuel_per_target / 4 * m as u64;
+    let fair = left / undecided as u64 * m as u64 / 2;
+    least.max(fair).min(left)
 }
 
 /// After a call about `positions` failed: who failed for good, and about whom to ask again.
@@ -65,12 +85,12 @@ fn blame(
     scope: Scope,
     positions: Vec<u32>,
     mut error: CallError,
-    undecided: &mut Vec<Vec<u32>>,
+    undecided: &mut VecDeque<Vec<u32>>,
     failed: &mut Vec<(u32, CallError)>,
 ) {
     let named = error.culprit.and_then(|at| positions.get(at as usize).copied());
     error.culprit = named;
-    if units(seen, scope, &positions) <= 1 {
+    if is_one_unit(seen, scope, &positions) {
         failed.extend(positions.into_iter().map(|at| (at, error.clone())));
         return;
     }
@@ -78,20 +98,18 @@ fn blame(
         let (its, others): (Vec<u32>, Vec<u32>) =
             positions.into_iter().partition(|&at| is_together(seen, scope, at, culprit));
         failed.extend(its.into_iter().map(|at| (at, error.clone())));
-        undecided.push(others);
+        undecided.push_back(others);
         return;
     }
-    // The boundary of two units that is nearest to the middle.
-    let middle = positions.len() / 2;
-    let is_boundary = |at: &usize| !is_together(seen, scope, positions[*at - 1], positions[*at]);
-    let boundary = (1..positions.len())
-        .filter(is_boundary)
-        .min_by_key(|at| at.abs_diff(middle))
-        .expect("two units have a boundary");
-    let mut first = positions;
-    let second = first.split_off(boundary);
-    undecided.push(second);
-    undecided.push(first);
+    let size = positions.len().isqrt();
+    let mut part: Vec<u32> = Vec::new();
+    for unit in positions.chunk_by(|&one, &other| is_together(seen, scope, one, other)) {
+        if !part.is_empty() && part.len() + unit.len() > size {
+            undecided.push_back(std::mem::take(&mut part));
+        }
+        part.extend_from_slice(unit);
+    }
+    undecided.push_back(part);
 }
 
 fn is_together(seen: &Batch, scope: Scope, one: u32, other: u32) -> bool {
@@ -102,10 +120,9 @@ fn is_together(seen: &Batch, scope: Scope, one: u32, other: u32) -> bool {
     }
 }
 
-/// How many parts `positions` could be asked about in: at most two are counted.
-fn units(seen: &Batch, scope: Scope, positions: &[u32]) -> usize {
-    let is_boundary = |pair: &&[u32]| !is_together(seen, scope, pair[0], pair[1]);
-    positions.len().min(1) + positions.windows(2).filter(is_boundary).take(1).count()
+/// Whether `positions` cannot be asked about apart.
+fn is_one_unit(seen: &Batch, scope: Scope, positions: &[u32]) -> bool {
+    positions.windows(2).all(|pair| is_together(seen, scope, pair[0], pair[1]))
 }
 
 /// The part of a batch that is about `positions`, with the params that these have and no others: bad params may be what fails.

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Limits {
-    /// Fuel of one `decide`, whatever its batch; isolation of a bad target included. About one unit an instruction.
+    /// Fuel of one `decide`, whatever its batch; finding a target that makes it fail is paid from it too, so a batch that goes
+    /// well may use about half. About one unit an instruction.
     pub fuel: u64,
     /// More of it for each target of the batch.
     pub fuel_per_target: u64,
