@@ -249,11 +249,29 @@ fn engine(world: &World, names: &[String]) -> Engine {
     engine
 }
 
+/// The engine and a simulation of `world`, whose services are sorted by name already, under `load`.
+pub fn set_up<I, E>(world: World, load: I) -> (Engine, Sim<I>)
+where
+    I: Iterator<Item = Result<Item, E>>,
+{
+    let names: Vec<String> = world.services.iter().map(|one| one.name.clone()).collect();
+    let engine = engine(&world, &names);
+    let input = SimInput {
+        start: START,
+        seed: Seed::new(&world.seed),
+        fleet: world.fleet,
+        services: world.services,
+        faults: world.faults,
+        tick_ms: TICK_MS,
+        until: world.until_s.map(|until_s| START + until_s * 1_000),
+    };
+    (engine, Sim::new(input, load).expect("a simulation"))
+}
+
 /// Runs a world under `load`, whose services are positions in the world's list.
-pub fn run(world: World, load: Vec<Item>) -> Ran {
+pub fn run(mut world: World, load: Vec<Item>) -> Ran {
     let mut names: Vec<String> = world.services.iter().map(|one| one.name.clone()).collect();
     names.sort();
-    let mut engine = engine(&world, &names);
     let target = |service: u32| {
         let name = &world.services[service as usize].name;
         names.iter().position(|known| known == name).expect("it is there") as u32
@@ -267,18 +285,8 @@ pub fn run(world: World, load: Vec<Item>) -> Ran {
         }
     };
     let load: Vec<_> = load.into_iter().map(|one| Ok(item(one))).collect();
-    let mut services = world.services;
-    services.sort_by(|one, other| one.name.cmp(&other.name));
-    let input = SimInput {
-        start: START,
-        seed: Seed::new(&world.seed),
-        fleet: world.fleet,
-        services,
-        faults: world.faults,
-        tick_ms: TICK_MS,
-        until: world.until_s.map(|until_s| START + until_s * 1_000),
-    };
-    let mut sim = Sim::new(input, load.into_iter()).expect("a simulation");
+    world.services.sort_by(|one, other| one.name.cmp(&other.name));
+    let (mut engine, mut sim) = set_up(world, load.into_iter());
     let mut steps = Vec::new();
     let mut wake_at = Time::ZERO;
     while let Some(seen) = sim.run_until(wake_at).expect("it goes on") {

@@ -96,6 +96,8 @@ impl<R: Copy + Ord> Server<R> {
         self.waiting.push_back(sequence);
         match self.stretch {
             None => self.begin(now_us as f64),
+            // Those that come at the same moment begin together.
+            Some(stretch) if stretch.begins_us >= now_us as f64 => self.begin(stretch.begins_us),
             // It changes nothing before it is let in, and nothing while the chunks of a long prompt fill every iteration.
             Some(stretch) if stretch.prompt == 0 && is_next => self.cut(now_us),
             Some(_) => {}
@@ -258,3 +260,6 @@ impl<R: Copy + Ord> Server<R> {
         self.decoding = decoding;
     }
 }
+
+#[cfg(test)]
+mod tests;
