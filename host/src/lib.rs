@@ -4,12 +4,15 @@
 //! and Kubernetes differ in nothing else. `ARCHITECTURE.md` has the invariants.
 
 pub mod backend;
+pub mod bench;
 pub mod definitions;
 pub mod engine;
 pub mod gateway;
+mod heap;
 pub mod journal;
 pub mod ledger;
 pub mod policy;
+pub mod recorder;
 pub mod report;
 pub mod run;
 pub mod seed;

@@ -1,6 +1,8 @@
 //! The calls of the contract as plain functions over any policy: what a component exports, and what a host that links policies
 //! natively calls. No call panics on what it is given; what is malformed is a [`Failure`].
 
+pub mod placement;
+
 use crate::scaling::{
     Batch, Births, Decision, Decisions, Program, Scope, Seen, States, Target, Together,
 };

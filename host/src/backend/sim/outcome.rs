@@ -1,0 +1,100 @@
+//! What a simulation came to, at any moment: sums, cost, use of the GPUs. Nothing here changes what happens.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+use super::Sim;
+use super::account::{self, Life};
+use crate::definitions::node::Fleet;
+use crate::engine::TargetId;
+use crate::ledger::Summary;
+use crate::time::Time;
+
+/// GPUs of one class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassUse {
+    /// The class, as `A40`.
+    pub class: String,
+    /// GPUs that the fleet has, on nodes that are lost too.
+    pub gpus: u32,
+    /// GPUs that replicas have now, from their start to their end.
+    pub used: u32,
+}
+
+/// The classes of a fleet, sorted by name, and that of each of its machines.
+pub(super) fn classes(fleet: &Fleet) -> (Vec<ClassUse>, Vec<Option<usize>>) {
+    let mut gpus: BTreeMap<&str, u32> = BTreeMap::new();
+    for machine in &fleet.machines {
+        if let Some(gpu) = &machine.gpu {
+            *gpus.entry(&gpu.name).or_default() += machine.node.allocatable.gpus;
+        }
+    }
+    let position = |class: &str| gpus.keys().position(|known| *known == class);
+    let class_of = fleet
+        .machines
+        .iter()
+        .map(|machine| machine.gpu.as_ref().and_then(|gpu| position(&gpu.name)))
+        .collect();
+    let classes = gpus
+        .iter()
+        .map(|(class, gpus)| ClassUse { class: (*class).to_owned(), gpus: *gpus, used: 0 })
+        .collect();
+    (classes, class_of)
+}
+
+impl<I> Sim<I> {
+    /// Now.
+    pub fn at(&self) -> Time {
+        Time(self.now_us / 1_000)
+    }
+
+    /// The GPUs of each class, sorted by class.
+    pub fn classes(&self) -> &[ClassUse] {
+        &self.classes
+    }
+
+    /// The sums of a service until now. `panics` is the policies' to say, and 0.
+    pub fn summary(&self, service: TargetId) -> Summary {
+        self.services[service.index()].account.summary(self.now_us, self.lives(service))
+    }
+
+    /// The sums over all services until now. `max_replicas` is of all together, and `panics` 0.
+    pub fn whole_summary(&self) -> Summary {
+        let mut whole = Summary::default();
+        let mut waits = Histogram::new(3).expect("three digits are allowed");
+        for (index, service) in (0..).zip(&self.services) {
+            let one = self.summary(TargetId(index));
+            whole.requests.arrived += one.requests.arrived;
+            whole.requests.served += one.requests.served;
+            whole.requests.waited += one.requests.waited;
+            whole.requests.expired += one.requests.expired;
+            whole.requests.failed += one.requests.failed;
+            whole.requests.unfinished += one.requests.unfinished;
+            whole.cold_starts += one.cold_starts;
+            whole.replica_minutes += one.replica_minutes;
+            whole.gpu_minutes += one.gpu_minutes;
+            whole.cost += one.cost;
+            service.account.add_waits_to(&mut waits);
+        }
+        whole.max_replicas = self.max_alive;
+        whole.wait_s = account::waits(&waits);
+        whole
+    }
+
+    /// What a service has cost until now, in started minutes. US dollars.
+    pub fn cost(&self, service: TargetId) -> f64 {
+        self.services[service.index()].account.cost(self.now_us, self.lives(service))
+    }
+
+    /// The longest wait of a request that was dispatched since this was last asked; 0 if there was none. Microseconds.
+    pub fn take_longest_wait_us(&self, service: TargetId) -> u64 {
+        self.services[service.index()].account.take_longest_wait_us()
+    }
+
+    /// The containers of a service that run.
+    fn lives(&self, service: TargetId) -> impl Iterator<Item = Life> {
+        let replicas = self.services[service.index()].replicas.iter();
+        replicas.filter_map(|(_, slot)| self.replicas[*slot as usize].as_ref()?.life)
+    }
+}

@@ -1,0 +1,320 @@
+//! The gate by hand, against a plain restatement of its rules, and against what Knative's own code counted.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+
+const LIMITS: Limits =
+    Limits { concurrency: 2, queue: 3, queue_bytes: None, timeout_us: Some(10 * SECOND_US) };
+
+fn ask() -> Ask {
+    Ask::default()
+}
+
+fn dispatches(gate: &mut Gate, now_us: u64) -> Vec<(RequestHandle, ReplicaHandle)> {
+    std::iter::from_fn(|| gate.dispatch(now_us)).map(|one| (one.request, one.replica)).collect()
+}
+
+#[test]
+fn a_request_goes_to_the_replica_with_the_fewest_the_lowest_ordinal_among_equals() {
+    let mut gate = Gate::new(LIMITS, 0);
+    let (seven, three) = (gate.replica_ready(0, 7), gate.replica_ready(0, 3));
+    let mut went = Vec::new();
+    for now_us in 0..4 {
+        gate.arrive(now_us, ask()).expect("there is room");
+        went.extend(dispatches(&mut gate, now_us).iter().map(|(_, replica)| *replica));
+    }
+    assert_eq!(went, [three, seven, three, seven]);
+    assert_eq!((gate.load_of(three), gate.load_of(seven), gate.in_flight()), (2, 2, 4));
+}
+
+#[test]
+fn full_replicas_make_requests_wait_in_order_and_a_full_queue_refuses() {
+    let mut gate = Gate::new(LIMITS, 0);
+    gate.replica_ready(0, 0);
+    let all: Vec<_> =
+        (0..6).map(|now_us| gate.arrive(now_us, ask())).map_while(Result::ok).collect();
+    assert_eq!(all.len(), 3, "nobody was dispatched yet, so all but three are refused");
+    let first = dispatches(&mut gate, 6);
+    assert_eq!(first.iter().map(|(request, _)| *request).collect::<Vec<_>>(), all[..2]);
+    gate.end(7, all[0], 10).expect("it ran");
+    assert_eq!(dispatches(&mut gate, 7).first().map(|(request, _)| *request), Some(all[2]));
+    for _ in 0..3 {
+        gate.arrive(8, ask()).expect("three may wait");
+    }
+    assert_eq!(gate.arrive(8, ask()), Err(Refused::QueueFull));
+}
+
+#[test]
+fn a_queue_without_places_takes_what_can_run_at_once_and_bytes_count_while_they_wait() {
+    let mut gate = Gate::new(Limits { queue: 0, ..LIMITS }, 0);
+    assert_eq!(gate.arrive(0, ask()), Err(Refused::QueueFull));
+    gate.replica_ready(0, 0);
+    gate.arrive(0, ask()).expect("it can run");
+    let mut gate = Gate::new(Limits { queue_bytes: Some(100), ..LIMITS }, 0);
+    gate.arrive(0, Ask { bytes: 80, ..ask() }).expect("there is room");
+    assert_eq!(gate.arrive(0, Ask { bytes: 30, ..ask() }), Err(Refused::QueueBytesFull));
+    gate.replica_ready(1, 0);
+    assert_eq!(dispatches(&mut gate, 1).len(), 1);
+    gate.arrive(1, Ask { bytes: 30, ..ask() }).expect("the first waits no more");
+}
+
+#[test]
+fn waiting_and_running_requests_end_at_their_deadlines() {
+    let mut gate = Gate::new(Limits { concurrency: 1, ..LIMITS }, 0);
+    let replica = gate.replica_ready(0, 0);
+    let runs = gate.arrive(100, ask()).expect("there is room");
+    gate.dispatch(100).expect("it runs");
+    let waits = gate.arrive(200, ask()).expect("there is room");
+    assert_eq!(gate.next_deadline_us(), Some(10_000_100));
+    assert_eq!(gate.expire(10_000_099), None);
+    let left = gate.expire(10_000_100).expect("its time is up");
+    assert_eq!((left.request, left.at), (runs, Some((replica, 100))));
+    assert_eq!(gate.expire(10_000_199), None);
+    let left = gate.expire(10_000_200).expect("its time is up");
+    assert_eq!((left.request, left.arrived_us, left.at), (waits, 200, None));
+    assert_eq!((gate.in_flight(), gate.waiting(), gate.next_deadline_us()), (0, 0, None));
+    assert_eq!(gate.end(10_000_300, runs, 1), None, "its handle stands for nothing");
+}
+
+#[test]
+fn a_draining_replica_takes_no_requests_and_a_lost_ones_requests_may_be_tried_again() {
+    let mut gate = Gate::new(LIMITS, 0);
+    let (one, two) = (gate.replica_ready(0, 0), gate.replica_ready(0, 1));
+    let all: Vec<_> =
+        (0..3).map(|now_us| gate.arrive(now_us, ask()).expect("there is room")).collect();
+    dispatches(&mut gate, 3); // the first and third to `one`
+    gate.drain(4, two);
+    let last = gate.arrive(5, ask()).expect("there is room");
+    assert_eq!((dispatches(&mut gate, 5), gate.ready()), (vec![], 1));
+    gate.remove(6, one);
+    assert!(gate.retry(6, all[2]) && gate.retry(6, all[0]));
+    assert!(!gate.retry(6, all[0]), "it waits already");
+    let three = gate.replica_ready(7, 2);
+    assert_eq!(dispatches(&mut gate, 7), [(all[0], three), (all[2], three)], "by arrival");
+    gate.end(8, all[0], 0);
+    assert_eq!(dispatches(&mut gate, 8), [(last, three)]);
+    gate.remove(9, two);
+    assert_eq!(gate.load_of(two), 1, "it is kept until its last request is told of");
+    gate.give_up(9, all[1]).expect("it ran");
+}
+
+/// Second, concurrency, arrivals of each report.
+fn told(gate: &mut Gate, now_us: u64) -> Vec<(u64, f64, f64)> {
+    let told = |report: Report| {
+        let [concurrency, arrivals, ..] = report.values;
+        (report.second, concurrency, arrivals)
+    };
+    gate.take_reports(now_us).map(told).collect()
+}
+
+#[test]
+fn a_second_is_reported_where_a_replica_is_ready_or_something_is_or_just_was_in_flight() {
+    let mut gate = Gate::new(LIMITS, 0);
+    assert_eq!(told(&mut gate, 5 * SECOND_US), []);
+    let replica = gate.replica_ready(6 * SECOND_US, 0);
+    assert_eq!(told(&mut gate, 7 * SECOND_US), [(6, 0.0, 0.0), (7, 0.0, 0.0)]);
+    let request = gate.arrive(7_500_000, ask()).expect("there is room");
+    gate.dispatch(7_500_000);
+    gate.remove(7_500_000, replica);
+    gate.give_up(8_000_000, request);
+    assert_eq!(told(&mut gate, 12 * SECOND_US), [(8, 0.5, 1.0), (9, 0.0, 0.0)]);
+}
+
+#[test]
+fn the_first_request_at_zero_is_reported_at_once_and_not_twice() {
+    let mut gate = Gate::new(LIMITS, 0);
+    gate.arrive(3_250_000, ask()).expect("there is room");
+    let at_once: Vec<Report> = gate.take_reports(3_250_000).collect();
+    assert_eq!((at_once[0].second, at_once[0].waiting, at_once.len()), (3, 1, 1));
+    assert_eq!(at_once[0].values[..2], [1.0, 1.0]);
+    gate.arrive(3_250_000, ask()).expect("there is room");
+    assert_eq!(told(&mut gate, 5 * SECOND_US), [(4, 1.0, 1.0), (5, 2.0, 0.0)]);
+}
+
+#[test]
+fn offered_load_is_reported_as_it_is_and_counts_no_requests() {
+    let mut gate = Gate::new(LIMITS, 0);
+    gate.replica_ready(0, 0);
+    gate.offer(0, 3.3);
+    gate.offer(2_500_000, 0.0);
+    let expected = [(1, 3.3, 0.0), (2, 3.3, 0.0), (3, 1.65, 0.0), (4, 0.0, 0.0)];
+    assert_eq!(told(&mut gate, 4 * SECOND_US), expected);
+}
+
+#[test]
+fn tokens_count_when_a_prompt_is_handed_over_and_when_an_answer_ends() {
+    let mut gate = Gate::new(LIMITS, 0);
+    gate.replica_ready(0, 0);
+    let request = gate.arrive(10, Ask { prompt_tokens: 70, bytes: 0 }).expect("there is room");
+    gate.dispatch(10);
+    gate.end(1_500_000, request, 9);
+    let values: Vec<_> =
+        gate.take_reports(2_000_000).map(|report| report.values[2..].to_vec()).collect();
+    assert_eq!(values, [[70.0, 0.0], [0.0, 9.0]]);
+}
+
+/// `cases.requeststats.jsonl`: what Knative's queue proxy and activator say about the same requests.
+#[test]
+fn reports_are_those_of_knatives_activator_at_zero_and_of_its_queue_proxy_where_a_replica_is_ready()
+{
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../fixtures/kpa-golden/cases.requeststats.jsonl.gz");
+    let mut text = String::new();
+    let file = std::fs::File::open(path).expect("the file is there");
+    flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("it unpacks");
+    let wide = Limits { concurrency: 0, queue: u32::MAX, queue_bytes: None, timeout_us: None };
+    for line in text.lines() {
+        let case: Value = serde_json::from_str(line).expect("a line is a document");
+        let number = |value: &Value| value.as_f64().expect("a number");
+        let until_us = case["until_ms"].as_u64().expect("a time") * 1_000;
+        let (mut at_zero, mut ready) = (Gate::new(wide, 0), Gate::new(wide, 0));
+        ready.replica_ready(0, 0);
+        let mut proxied = Meter::new(0);
+        let mut proxied_seconds = Vec::new();
+        let mut open: BTreeMap<&str, Vec<[RequestHandle; 2]>> = BTreeMap::new();
+        let mut activator = Vec::new();
+        for event in case["events"].as_array().expect("a list") {
+            let at_us = event[0].as_u64().expect("a time") * 1_000;
+            let kind = event[1].as_str().expect("a word");
+            while (proxied_seconds.len() as u64 + 1) * SECOND_US <= at_us {
+                proxied_seconds.push(proxied.take((proxied_seconds.len() as u64 + 1) * SECOND_US));
+            }
+            activator.extend(told(&mut at_zero, at_us));
+            let is_proxied = kind.starts_with('p');
+            match kind.trim_start_matches('p') {
+                "in" => {
+                    let both = [&mut at_zero, &mut ready]
+                        .map(|gate| gate.arrive(at_us, ask()).expect("there is room"));
+                    open.entry(if is_proxied { "p" } else { "" }).or_default().push(both);
+                    if is_proxied {
+                        proxied.arrived();
+                        proxied.begins(at_us);
+                    }
+                }
+                _ => {
+                    let waiting = open.get_mut(if is_proxied { "p" } else { "" });
+                    let [one, other] = waiting.expect("it came").pop().expect("it came");
+                    at_zero.give_up(at_us, one).expect("it is there");
+                    ready.give_up(at_us, other).expect("it is there");
+                    if is_proxied {
+                        proxied.ends(at_us);
+                    }
+                }
+            }
+            activator.extend(told(&mut at_zero, at_us));
+        }
+        activator.extend(told(&mut at_zero, until_us));
+        while (proxied_seconds.len() as u64) < until_us / SECOND_US {
+            proxied_seconds.push(proxied.take((proxied_seconds.len() as u64 + 1) * SECOND_US));
+        }
+        let queue_proxy: Vec<[f64; 5]> = told(&mut ready, until_us)
+            .into_iter()
+            .zip(&proxied_seconds)
+            .map(|((second, concurrency, arrivals), proxied)| {
+                let counted = proxied.arrivals as f64;
+                [second as f64 * 1e3, concurrency, proxied.concurrency, arrivals, counted]
+            })
+            .collect();
+        let rows = |key: &str| case[key].as_array().expect("a list").clone();
+        let name = &case["id"];
+        assert_eq!(queue_proxy.len(), rows("queue_proxy").len(), "{name}");
+        for (ours, theirs) in queue_proxy.iter().zip(rows("queue_proxy")) {
+            for (column, ours) in ours.iter().enumerate() {
+                let theirs = number(&theirs[column]);
+                assert!((ours - theirs).abs() <= 1e-12, "{name}: {ours} is not {theirs}");
+            }
+        }
+        assert_eq!(activator.len(), rows("activator").len(), "{name}: {activator:?}");
+        for ((second, concurrency, arrivals), theirs) in activator.iter().zip(rows("activator")) {
+            assert_eq!(*second, number(&theirs[0]) as u64 / 1_000, "{name}");
+            assert!((concurrency - number(&theirs[1])).abs() <= 1e-12, "{name}: {activator:?}");
+            assert_eq!(*arrivals, number(&theirs[2]), "{name}: {activator:?}");
+        }
+    }
+}
+
+/// A gate told in the plainest words: lists that are searched.
+#[derive(Default)]
+struct Plain {
+    waiting: Vec<u32>,
+    running: Vec<(u32, u32)>,
+    ready: Vec<u32>,
+}
+
+proptest! {
+    #[test]
+    fn a_gate_does_what_plain_lists_do(
+        concurrency in 0u32..4,
+        steps in prop::collection::vec((0u8..6, 0u32..40), 1..150),
+    ) {
+        let mut gate = Gate::new(Limits { concurrency, queue: 5, queue_bytes: None, timeout_us: None }, 0);
+        let mut plain = Plain::default();
+        let mut requests: BTreeMap<u32, RequestHandle> = BTreeMap::new();
+        let mut replicas: BTreeMap<u32, ReplicaHandle> = BTreeMap::new();
+        let (mut next_request, mut next_replica) = (0, 0);
+        for (step, (what, which)) in steps.into_iter().enumerate() {
+            let now_us = step as u64 * 300_000;
+            let any = |list: Vec<u32>| (!list.is_empty()).then(|| list[which as usize % list.len()]);
+            match what {
+                0 | 1 => {
+                    let load = |one: u32| plain.running.iter().filter(|(_, at)| *at == one).count() as u32;
+                    let has_room = plain.ready.iter().any(|one| concurrency == 0 || load(*one) < concurrency);
+                    let taken = gate.arrive(now_us, ask());
+                    prop_assert_eq!(taken.is_ok(), plain.waiting.len() < 5 || (plain.waiting.is_empty() && has_room));
+                    if let Ok(handle) = taken {
+                        requests.insert(next_request, handle);
+                        plain.waiting.push(next_request);
+                        next_request += 1;
+                    }
+                }
+                2 => if let Some(one) = any(requests.keys().copied().collect()) {
+                    let handle = requests.remove(&one).expect("it is there");
+                    let left = gate.end(now_us, handle, 1).expect("it is there");
+                    prop_assert_eq!(left.at.is_some(), plain.running.iter().any(|(it, _)| *it == one));
+                    plain.running.retain(|(it, _)| *it != one);
+                    plain.waiting.retain(|it| *it != one);
+                    prop_assert_eq!(gate.end(now_us, handle, 1), None);
+                },
+                3 => {
+                    replicas.insert(next_replica, gate.replica_ready(now_us, next_replica));
+                    plain.ready.push(next_replica);
+                    next_replica += 1;
+                }
+                4 => if let Some(one) = any(plain.ready.clone()) {
+                    gate.drain(now_us, replicas[&one]);
+                    plain.ready.retain(|it| *it != one);
+                },
+                _ => if let Some(one) = any(replicas.keys().copied().collect()) {
+                    gate.remove(now_us, replicas.remove(&one).expect("it is there"));
+                    plain.ready.retain(|it| *it != one);
+                    let mut lost: Vec<u32> =
+                        plain.running.iter().filter(|(_, at)| *at == one).map(|(it, _)| *it).collect();
+                    plain.running.retain(|(_, at)| *at != one);
+                    lost.sort_unstable();
+                    for it in &lost {
+                        prop_assert!(gate.retry(now_us, requests[it]));
+                    }
+                    plain.waiting.extend(lost);
+                    plain.waiting.sort_unstable();
+                },
+            }
+            while let Some(went) = gate.dispatch(now_us) {
+                let first = plain.waiting.remove(0);
+                prop_assert_eq!(went.request, requests[&first]);
+                let load = |one: u32| plain.running.iter().filter(|(_, at)| *at == one).count() as u32;
+                let to = plain.ready.iter().copied().min_by_key(|one| (load(*one), *one)).expect("one is ready");
+                prop_assert_eq!(went.replica, replicas[&to]);
+                prop_assert!(concurrency == 0 || load(to) < concurrency);
+                plain.running.push((first, to));
+            }
+            let counts = (gate.waiting() as usize, gate.in_flight() as usize, gate.ready() as usize);
+            prop_assert_eq!(counts, (plain.waiting.len(), plain.running.len(), plain.ready.len()));
+        }
+    }
+}
