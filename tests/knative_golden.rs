@@ -1,5 +1,5 @@
 //! Every scenario that Knative's own code answered, through the engine: its windows, the chain of policies, bounds between the
-//! stages. `fixtures/kpa-golden/README.md` says what the files mean and in which order a second runs.
+//! stages; once with the policies linked natively, once with the sandboxed components that ship. `fixtures/kpa-golden/README.md` says what the files mean and in which order a second runs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,7 +14,9 @@ use tidegate::engine::{
 };
 use tidegate::policy::native::NativeScaling;
 use tidegate::policy::wire::{Candidates, Explanation, PlacementInput, PlacementProgram, Request};
-use tidegate::policy::{BindError, CallError, PlacementPolicy};
+use tidegate::policy::{
+    BindError, CallError, Limits, Package, PlacementPolicy, Sandbox, ScalingPolicy, builtin,
+};
 use tidegate::time::Time;
 
 const TARGET: TargetId = TargetId(0);
@@ -55,6 +57,41 @@ impl PlacementPolicy for Nowhere {
     }
 }
 
+/// Where the policies of a scenario come from.
+enum Policies {
+    Native,
+    Sandboxed { knative: Package, zero: Package },
+}
+
+impl Policies {
+    fn sandboxed() -> Policies {
+        let sandbox = Sandbox::new(Limits::default()).expect("a sandbox");
+        let package = |name| {
+            let component = builtin::builtin(name).expect("it is built in");
+            sandbox.load_trusted(component).expect("it loads")
+        };
+        Policies::Sandboxed { knative: package("knative"), zero: package("scale-to-zero") }
+    }
+
+    fn knative(&self) -> Box<dyn ScalingPolicy> {
+        match self {
+            Policies::Native => {
+                Box::new(NativeScaling::<tidegate_knative::Knative>::new("knative"))
+            }
+            Policies::Sandboxed { knative, .. } => Box::new(knative.scaling().expect("it scales")),
+        }
+    }
+
+    fn zero(&self) -> Box<dyn ScalingPolicy> {
+        match self {
+            Policies::Native => {
+                Box::new(NativeScaling::<tidegate_scale_to_zero::ScaleToZero>::new("scale-to-zero"))
+            }
+            Policies::Sandboxed { zero, .. } => Box::new(zero.scaling().expect("it scales")),
+        }
+    }
+}
+
 /// A scenario as it is played: the engine, and the pods that the scenario's world has.
 struct Play {
     engine: Engine,
@@ -70,19 +107,12 @@ struct Play {
 }
 
 impl Play {
-    fn new(header: &Value, golden: &Value) -> Play {
+    fn new(policies: &Policies, header: &Value, golden: &Value) -> Play {
         let is_e2e = header["mode"] == "e2e";
         let resolved = golden["resolved"].clone();
-        let mut stages = vec![Stage::new(
-            "knative",
-            Box::new(NativeScaling::<tidegate_knative::Knative>::new("knative")),
-            OnFailure::Hold,
-        )];
+        let mut stages = vec![Stage::new("knative", policies.knative(), OnFailure::Hold)];
         if is_e2e {
-            let zero = Box::new(NativeScaling::<tidegate_scale_to_zero::ScaleToZero>::new(
-                "scale-to-zero",
-            ));
-            stages.push(Stage::new("scale-to-zero", zero, OnFailure::Skip));
+            stages.push(Stage::new("scale-to-zero", policies.zero(), OnFailure::Skip));
         }
         let count = stages.len();
         let options = Options { tick_ms: 2_000, explains: false, gateway_is_always_in_path: false };
@@ -139,6 +169,26 @@ impl Play {
             needs: Resources::default(),
             weights_bytes: 0,
         }
+    }
+
+    /// Settings that change while the target lives.
+    fn update(&mut self, t: u64, update: &Value) {
+        for part in ["configmap", "annotations"] {
+            for (key, value) in update[part].as_object().into_iter().flatten() {
+                self.header[part][key] = value.clone();
+            }
+        }
+        let texts = |part: &str| -> BTreeMap<String, String> {
+            serde_json::from_value(self.header[part].clone()).expect("texts")
+        };
+        let concurrency = self.header["container_concurrency"].as_u64().unwrap_or(0) as u32;
+        let (resolved, _) =
+            tidegate_settings::resolve(&texts("configmap"), &texts("annotations"), concurrency)
+                .expect("in order");
+        self.resolved["stable_window_s"] = resolved.stable_window_s.into();
+        self.resolved["panic_window_s"] = resolved.panic_window_s.into();
+        let (now, spec) = (self.start + t * 1_000, self.spec());
+        self.engine.change_target(now, TARGET, spec).expect("in order");
     }
 
     fn ready(&self, t: u64) -> u32 {
@@ -288,9 +338,9 @@ impl Play {
     }
 }
 
-fn play_open_or_closed(name: &str, is_closed: bool) -> String {
+fn play_open_or_closed(policies: &Policies, name: &str, is_closed: bool) -> String {
     let (scenario, golden) = (lines(&format!("{name}.scenario")), lines(&format!("{name}.golden")));
-    let mut play = Play::new(&scenario[0], &golden[0]);
+    let mut play = Play::new(policies, &scenario[0], &golden[0]);
     let epoch_s = golden[0]["epoch_s"].as_u64().expect("an epoch");
     let initial = scenario[0]["initial_ready_pods"].as_u64().unwrap_or(0) as u32;
     let spec = play.spec();
@@ -301,12 +351,16 @@ fn play_open_or_closed(name: &str, is_closed: bool) -> String {
         .add_counted_targets(play.start, vec![(spec, Counts { ready: Some(initial), starting: 0 })])
         .expect("bound");
     let mut rows = golden[1..].iter().peekable();
+    let updates = scenario[0]["updates"].as_array().cloned().unwrap_or_default();
     let (min, max) = (
         play.resolved["min_scale"].as_u64().unwrap_or(0) as u32,
         play.resolved["max_scale"].as_u64().unwrap_or(0) as u32,
     );
     for line in &scenario[1..] {
         let t = line["t_s"].as_u64().expect("a second");
+        for update in updates.iter().filter(|update| update["t_s"].as_u64() == Some(t)) {
+            play.update(t, update);
+        }
         let ready = if is_closed {
             Some(play.ready(t))
         } else {
@@ -367,9 +421,9 @@ fn play_open_or_closed(name: &str, is_closed: bool) -> String {
     play.differences
 }
 
-fn play_e2e(name: &str) -> String {
+fn play_e2e(policies: &Policies, name: &str) -> String {
     let (scenario, golden) = (lines(&format!("{name}.scenario")), lines(&format!("{name}.golden")));
-    let mut play = Play::new(&scenario[0], &golden[0]);
+    let mut play = Play::new(policies, &scenario[0], &golden[0]);
     let epoch_s = golden[0]["epoch_s"].as_u64().expect("an epoch");
     let probe_delay_s = scenario[0]["activator_probe_delay_s"].as_u64().unwrap_or(0);
     let initial = play.resolved["initial_scale"].as_u64().unwrap_or(0) as u32;
@@ -425,7 +479,16 @@ fn play_e2e(name: &str) -> String {
 }
 
 #[test]
-fn every_scenario_gives_knatives_answers() {
+fn every_scenario_gives_knatives_answers_natively() {
+    check(&Policies::Native);
+}
+
+#[test]
+fn every_scenario_gives_knatives_answers_in_the_sandbox() {
+    check(&Policies::sandboxed());
+}
+
+fn check(policies: &Policies) {
     let mut names: Vec<String> = std::fs::read_dir(folder())
         .expect("the folder is there")
         .filter_map(|entry| {
@@ -441,20 +504,18 @@ fn every_scenario_gives_knatives_answers() {
     names.sort();
     assert_eq!(names.len(), 207);
     let mut report = String::new();
-    let mut different = Vec::new();
+    let mut different = 0;
     for name in &names {
         let header = &lines(&format!("{name}.scenario"))[0];
         let differences = match header["mode"].as_str() {
-            Some("open") => play_open_or_closed(name, false),
-            Some("closed") => play_open_or_closed(name, true),
-            _ => play_e2e(name),
+            Some("open") => play_open_or_closed(policies, name, false),
+            Some("closed") => play_open_or_closed(policies, name, true),
+            _ => play_e2e(policies, name),
         };
         if !differences.is_empty() {
-            different.push(name.as_str());
+            different += 1;
             let _ = write!(report, "{name}\n{differences}");
         }
     }
-    // Settings that change while a target lives (`updates`) have no way in yet.
-    let known = ["resize-cw", "resize-default", "resize-weighted-cw", "resize-weighted-default"];
-    assert_eq!(different, known, "{report}");
+    assert!(different == 0, "{different} of {} scenarios differ\n{report}", names.len());
 }

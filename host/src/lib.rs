@@ -4,6 +4,7 @@
 //! and Kubernetes differ in nothing else. `ARCHITECTURE.md` has the invariants.
 
 pub mod backend;
+pub mod bench;
 pub mod definitions;
 pub mod engine;
 pub mod gateway;
@@ -11,6 +12,7 @@ mod heap;
 pub mod journal;
 pub mod ledger;
 pub mod policy;
+pub mod recorder;
 pub mod report;
 pub mod run;
 pub mod seed;

@@ -64,7 +64,7 @@ pub(super) struct Look<'a> {
 }
 
 /// A target's place at one policy.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Chair {
     pub(super) binding: u32,
     pub(super) columns: Vec<Column>,
@@ -116,7 +116,10 @@ pub(super) struct Bound {
     pub(super) outputs: Vec<String>,
     /// For each binding, where each of its outputs stands in `outputs`.
     output_positions: Vec<Vec<usize>>,
+    /// The widest scope over all bindings.
     pub(super) scope: Scope,
+    /// The causes of all bindings.
+    pub(super) causes: Causes,
     batch: Batch,
 }
 
@@ -129,6 +132,7 @@ impl Bound {
             outputs: Vec::new(),
             output_positions: Vec::new(),
             scope: Scope::Target,
+            causes: Causes::empty(),
             batch: empty_batch(),
         }
     }
@@ -140,6 +144,7 @@ impl Bound {
         }
         let program = self.policy.bind(settings)?;
         self.scope = widest(self.scope, program.scope);
+        self.causes |= program.causes;
         let mut positions = Vec::with_capacity(program.outputs.len());
         for output in &program.outputs {
             let known = self.outputs.iter().position(|name| name == output);
@@ -366,7 +371,8 @@ fn empty_batch() -> Batch {
     }
 }
 
-fn widest(one: Scope, other: Scope) -> Scope {
+/// The scope that keeps together what either does.
+pub(super) fn widest(one: Scope, other: Scope) -> Scope {
     match (one, other) {
         (Scope::Tenant, _) | (_, Scope::Tenant) => Scope::Tenant,
         (Scope::Group, _) | (_, Scope::Group) => Scope::Group,

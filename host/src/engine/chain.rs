@@ -1,7 +1,7 @@
 //! The chain of scaling policies: which stage is asked about which target and why, and what becomes of its answer or of its
 //! failure. How a policy is asked is in `bound`; bounds and replicas are elsewhere.
 
-use super::bound::{Bound, Chair, Column, Due, Look};
+use super::bound::{Bound, Chair, Column, Due, Look, widest};
 use super::fact::Fact;
 use super::plan::StageFailure;
 use super::signal::Signal;
@@ -80,6 +80,11 @@ impl Stage {
         self.policies[MAIN].policy.digest()
     }
 
+    /// Whether its policy wants to hear when an input reads differently, with any settings bound so far.
+    pub(super) fn hears_of_changes(&self) -> bool {
+        self.policies[MAIN].causes.contains(Causes::CHANGE)
+    }
+
     /// The names of the outputs that it gives, over all settings bound so far.
     pub(super) fn outputs(&self) -> &[String] {
         &self.policies[MAIN].outputs
@@ -102,6 +107,8 @@ pub(super) struct Seat {
     has_timer: bool,
     /// Its last decision differed from the one before, so a stage with cause `change` is asked again.
     has_changed: bool,
+    /// It was asked at least once.
+    was_asked: bool,
     quarantine: Quarantine,
     /// Its policy failed when last asked; when to ask again, and about what.
     failing: Option<(Time, Causes)>,
@@ -159,9 +166,11 @@ pub enum BindTargetError {
         /// What is amiss.
         why: String,
     },
-    /// A policy could not make first states.
-    #[error("{stage} cannot make first states")]
+    /// A policy could not make a first state.
+    #[error("{stage} cannot make a first state for {target}")]
     Init {
+        /// The target.
+        target: String,
         /// The stage.
         stage: String,
         /// What happened.
@@ -192,22 +201,38 @@ impl Chain {
     ) -> Result<Vec<String>, BindTargetError> {
         words.intern(&target.spec.name.role);
         words.intern(&target.spec.name.pool);
+        target.seats.resize_with(self.stages.len(), Seat::default);
+        self.bind(target, Time::ZERO)
+    }
+
+    /// Binds the settings that `target` has now, be it for the first time or because they have changed. What its policies remember
+    /// stays; windows of another length keep their most recent seconds. Returns what is worth a warning.
+    ///
+    /// # Errors
+    ///
+    /// When a policy refuses the settings or an input is missing; the target is then as it was.
+    pub(super) fn bind(
+        &mut self,
+        target: &mut Target,
+        now: Time,
+    ) -> Result<Vec<String>, BindTargetError> {
         let mut warnings = Vec::new();
+        let mut windows = WindowsToBe { old: &target.windows, new: Vec::new(), now };
+        let mut bound: Vec<Vec<(u32, Vec<Column>)>> = Vec::with_capacity(self.stages.len());
         for position in 0..self.stages.len() {
             let (earlier, rest) = self.stages.split_at_mut(position);
             let stage = &mut rest[0];
             let settings =
                 target.spec.scaling_settings.get(position).map_or("{}", String::as_str).to_owned();
-            let mut seat = Seat::default();
-            for bound in &mut stage.policies {
+            let mut chairs = Vec::with_capacity(stage.policies.len());
+            for (which, policy) in stage.policies.iter_mut().enumerate() {
                 let binding =
-                    bound.bind(&settings).map_err(|source| BindTargetError::Settings {
+                    policy.bind(&settings).map_err(|source| BindTargetError::Settings {
                         target: target.spec.name.to_string(),
                         stage: stage.name.clone(),
                         source,
                     })?;
-                let program = &bound.bindings[binding as usize];
-                seat.has_timer |= program.causes.contains(Causes::TIMER);
+                let program = &policy.bindings[binding as usize];
                 for fault in &program.warnings {
                     let at = if fault.path.is_empty() {
                         String::new()
@@ -219,9 +244,14 @@ impl Chain {
                         target.spec.name, stage.name, fault.message
                     ));
                 }
+                let before = target.seats[position]
+                    .chairs
+                    .get(which)
+                    .map_or(&[][..], |chair| &chair.columns);
                 let mut columns = Vec::with_capacity(program.inputs.len());
-                for input in &program.inputs {
-                    columns.push(match resolve(&input.source, earlier, target) {
+                for (at, input) in program.inputs.iter().enumerate() {
+                    let was = before.get(at).copied();
+                    columns.push(match resolve(&input.source, earlier, was, &mut windows) {
                         Ok(column) => column,
                         Err(_) if !input.required => Column::Missing,
                         Err(why) => {
@@ -234,9 +264,24 @@ impl Chain {
                         }
                     });
                 }
-                seat.chairs.push(Chair { binding, columns, state: None, asked: None });
+                chairs.push((binding, columns));
             }
-            target.seats.push(seat);
+            bound.push(chairs);
+        }
+        target.windows = windows.new;
+        for ((seat, chairs), stage) in target.seats.iter_mut().zip(bound).zip(&self.stages) {
+            let causes = |which: usize, binding: u32| {
+                stage.policies[which].bindings[binding as usize].causes
+            };
+            seat.has_timer = chairs
+                .iter()
+                .enumerate()
+                .any(|(which, (binding, _))| causes(which, *binding).contains(Causes::TIMER));
+            seat.chairs.resize_with(chairs.len(), Chair::default);
+            for (chair, (binding, columns)) in seat.chairs.iter_mut().zip(chairs) {
+                // What was read under other settings is no answer to whether anything reads differently.
+                *chair = Chair { binding, columns, state: chair.state.take(), asked: None };
+            }
         }
         Ok(warnings)
     }
@@ -249,9 +294,14 @@ impl Chain {
         new: &[TargetId],
     ) -> Result<(), BindTargetError> {
         for position in 0..self.stages.len() {
-            self.bear(position, MAIN, now, targets, new).map_err(|source| {
-                BindTargetError::Init { stage: self.stages[position].name.clone(), source }
-            })?;
+            let failed = self.bear(position, MAIN, now, targets, new);
+            if let Some((id, source)) = failed.into_iter().next() {
+                return Err(BindTargetError::Init {
+                    target: targets[id.index()].spec.name.to_string(),
+                    stage: self.stages[position].name.clone(),
+                    source,
+                });
+            }
         }
         Ok(())
     }
@@ -266,6 +316,32 @@ impl Chain {
             let may_be_spared = seat.next_at > target.next_tick && seat.failing.is_none();
             ticks && !seat.is_closed && !(may_be_spared && chair.has_empty_windows(target, now))
         })
+    }
+
+    /// Where the run of `candidates` ends that begins at `from` and is taken through the chain together, each call of a stage with
+    /// part of it: before it is too long, but never within what some stage decides together, and at the end of a tenant.
+    pub(super) fn run_end(
+        &self,
+        candidates: &[TargetId],
+        from: usize,
+        targets: &[Target],
+    ) -> usize {
+        let scope = self.stages.iter().flat_map(|stage| &stage.policies).map(|bound| bound.scope);
+        let scope = scope.fold(Scope::Target, widest);
+        let target = |at: usize| &targets[candidates[at].index()];
+        let mut to = from + 1;
+        while to < candidates.len() && target(to).tenant == target(from).tenant {
+            let is_free_to_cut = match scope {
+                Scope::Target => true,
+                Scope::Group => target(to).group != target(to - 1).group,
+                Scope::Tenant => false,
+            };
+            if to - from >= BATCH_AT_MOST && is_free_to_cut {
+                break;
+            }
+            to += 1;
+        }
+        to
     }
 
     /// The targets among `candidates` that the stage at `position` must be asked about in this pass of step `number`.
@@ -289,7 +365,7 @@ impl Chain {
             let mut retried = Causes::empty();
             match pass {
                 Pass::Changes => {
-                    if chair.asked.is_none() {
+                    if !seat.was_asked {
                         causes |= Causes::CREATED;
                     }
                     if seat.next_at != Time::ZERO && seat.next_at <= look.now {
@@ -330,73 +406,15 @@ impl Chain {
             }
             let causes = causes | retried;
             if causes != Causes::empty() && !spared && !is_closed {
+                seat.was_asked = true;
                 due.push(Due { target: id, causes });
             }
         }
         due
     }
 
-    /// Asks the stage at `position` about `due` and takes its answers in. What failed goes to `failures`.
+    /// Asks the stage at `position` about `due`, in one call, and takes its answers in. What failed goes to `failures`.
     pub(super) fn ask(
-        &mut self,
-        position: usize,
-        number: u64,
-        due: &[Due],
-        look: &Look<'_>,
-        targets: &mut [Target],
-        failures: &mut Vec<StageFailure>,
-    ) {
-        let mut from = 0;
-        while from < due.len() {
-            let to = chunk_end(due, from, targets, self.stages[position].policies[MAIN].scope);
-            self.ask_chunk(position, number, &due[from..to], look, targets, failures);
-            from = to;
-        }
-    }
-
-    /// Asks the stage at `position`, which has decided about a target in step `number`, for its words. What was decided together
-    /// is explained together.
-    pub(super) fn explain(
-        &mut self,
-        position: usize,
-        number: u64,
-        id: TargetId,
-        targets: &[Target],
-        words: &Words,
-    ) -> Result<Explanation, CallError> {
-        let target = &targets[id.index()];
-        let which = target.seats[position].decided_by;
-        let bound = &mut self.stages[position].policies[which];
-        let is_together = |other: &Target| match bound.scope {
-            Scope::Target => false,
-            Scope::Group => other.group == target.group,
-            Scope::Tenant => other.spec.tenant == target.spec.tenant,
-        };
-        let looked_at = match bound.scope {
-            Scope::Target => id.index()..id.index() + 1,
-            Scope::Group | Scope::Tenant => 0..targets.len(),
-        };
-        let mut chairs = Vec::new();
-        let mut which_one = 0;
-        for at in looked_at {
-            let other = &targets[at];
-            let seat = &other.seats[position];
-            if at == id.index() {
-                which_one = chairs.len();
-            } else if !is_together(other) || seat.decided_in != number || seat.decided_by != which {
-                continue;
-            }
-            chairs.push((&seat.chairs[which], other.group));
-        }
-        bound.explain(&chairs, which_one, words)
-    }
-
-    /// Whether the stage at `position` decided about `target` in step `number`.
-    pub(super) fn has_decided(position: usize, number: u64, target: &Target) -> bool {
-        target.seats[position].decided_in == number
-    }
-
-    fn ask_chunk(
         &mut self,
         position: usize,
         number: u64,
@@ -439,6 +457,48 @@ impl Chain {
             failed.sort_by_key(|one| one.target);
             self.instead(position, number, &failed, look, targets, failures);
         }
+    }
+
+    /// Asks the stage at `position`, which has decided about a target in step `number`, for its words. What was decided together
+    /// is explained together.
+    pub(super) fn explain(
+        &mut self,
+        position: usize,
+        number: u64,
+        id: TargetId,
+        targets: &[Target],
+        words: &Words,
+    ) -> Result<Explanation, CallError> {
+        let target = &targets[id.index()];
+        let which = target.seats[position].decided_by;
+        let bound = &mut self.stages[position].policies[which];
+        let is_together = |other: &Target| match bound.scope {
+            Scope::Target => false,
+            Scope::Group => other.group == target.group,
+            Scope::Tenant => other.tenant == target.tenant,
+        };
+        let looked_at = match bound.scope {
+            Scope::Target => id.index()..id.index() + 1,
+            Scope::Group | Scope::Tenant => 0..targets.len(),
+        };
+        let mut chairs = Vec::new();
+        let mut which_one = 0;
+        for at in looked_at {
+            let other = &targets[at];
+            let seat = &other.seats[position];
+            if at == id.index() {
+                which_one = chairs.len();
+            } else if !is_together(other) || seat.decided_in != number || seat.decided_by != which {
+                continue;
+            }
+            chairs.push((&seat.chairs[which], other.group));
+        }
+        bound.explain(&chairs, which_one, words)
+    }
+
+    /// Whether the stage at `position` decided about `target` in step `number`.
+    pub(super) fn has_decided(position: usize, number: u64, target: &Target) -> bool {
+        target.seats[position].decided_in == number
     }
 
     /// Does what the stage's failure mode says about targets that its policy gave no decision for.
@@ -501,40 +561,58 @@ impl Chain {
             return Vec::new();
         }
         let ids: Vec<TargetId> = due.iter().map(|one| one.target).collect();
-        if let Err(error) = self.bear(position, which, look.now, targets, &ids) {
-            return (0..due.len() as u32).map(|at| (at, error.clone())).collect();
+        let unborn = self.bear(position, which, look.now, targets, &ids);
+        let mut failed: Vec<(u32, CallError)> = Vec::new();
+        let mut born: Vec<u32> = (0..due.len() as u32).collect();
+        if !unborn.is_empty() {
+            let error_of = |at: &u32| {
+                let id = due[*at as usize].target;
+                unborn.iter().find(|(unborn, _)| *unborn == id).map(|(_, error)| error.clone())
+            };
+            failed.extend(born.iter().filter_map(|at| Some((*at, error_of(at)?))));
+            born.retain(|at| error_of(at).is_none());
+        }
+        let alive: Vec<Due> = born.iter().map(|at| due[*at as usize]).collect();
+        if alive.is_empty() {
+            return failed;
         }
         let (own, bound) = own_outputs(&mut self.stages[position].policies, which);
-        bound.decide(position, which, due, look, targets, |target, decision, outputs| {
-            let seat = &mut target.seats[position];
-            let outputs = own.as_ref().map_or(outputs.to_vec(), |at| {
-                at.iter().map(|at| at.map_or(f64::NAN, |at| outputs[at])).collect()
+        let undecided =
+            bound.decide(position, which, &alive, look, targets, |target, decision, outputs| {
+                let seat = &mut target.seats[position];
+                let outputs = own.as_ref().map_or(outputs.to_vec(), |at| {
+                    at.iter().map(|at| at.map_or(f64::NAN, |at| outputs[at])).collect()
+                });
+                let wanted = if decision.is_applied { Some(decision.wanted) } else { seat.wanted };
+                let same_outputs = seat.outputs.len() == outputs.len()
+                    && seat
+                        .outputs
+                        .iter()
+                        .zip(&outputs)
+                        .all(|(one, other)| one.to_bits() == other.to_bits());
+                seat.has_changed = !same_outputs
+                    || wanted != seat.wanted
+                    || decision.is_applied != seat.is_applied;
+                seat.wanted = wanted;
+                seat.is_applied = decision.is_applied;
+                seat.outputs = outputs;
+                seat.decided_in = number;
+                seat.decided_by = which;
+                if which == MAIN {
+                    seat.next_at = decision.next_at;
+                    seat.failing = None;
+                    seat.quarantine.succeeded();
+                    // What stood in for it starts afresh next time.
+                    seat.chairs.iter_mut().skip(FALLBACK).for_each(|chair| chair.state = None);
+                }
             });
-            let wanted = if decision.is_applied { Some(decision.wanted) } else { seat.wanted };
-            let same_outputs = seat.outputs.len() == outputs.len()
-                && seat
-                    .outputs
-                    .iter()
-                    .zip(&outputs)
-                    .all(|(one, other)| one.to_bits() == other.to_bits());
-            seat.has_changed =
-                !same_outputs || wanted != seat.wanted || decision.is_applied != seat.is_applied;
-            seat.wanted = wanted;
-            seat.is_applied = decision.is_applied;
-            seat.outputs = outputs;
-            seat.decided_in = number;
-            seat.decided_by = which;
-            if which == MAIN {
-                seat.next_at = decision.next_at;
-                seat.failing = None;
-                seat.quarantine.succeeded();
-                // What stood in for it starts afresh next time.
-                seat.chairs.iter_mut().skip(FALLBACK).for_each(|chair| chair.state = None);
-            }
-        })
+        failed.extend(undecided.into_iter().map(|(at, error)| (born[at as usize], error)));
+        failed.sort_by_key(|(at, _)| *at);
+        failed
     }
 
-    /// Asks for the first states of those among `ids` that have none yet.
+    /// Asks for the first states of those among `ids` that have none yet. Those that a policy could not make one for are returned
+    /// in order, with why; a bad target is found by halving, and the others get theirs.
     fn bear(
         &mut self,
         position: usize,
@@ -542,18 +620,29 @@ impl Chain {
         now: Time,
         targets: &mut [Target],
         ids: &[TargetId],
-    ) -> Result<(), CallError> {
+    ) -> Vec<(TargetId, CallError)> {
         let chair = |target: &Target| target.seats[position].chairs[which].state.is_none();
         let unborn: Vec<TargetId> =
             ids.iter().copied().filter(|id| chair(&targets[id.index()])).collect();
-        for chunk in unborn.chunks(BATCH_AT_MOST) {
-            let bound = &mut self.stages[position].policies[which];
-            let states = bound.init(now, position, which, targets, chunk)?;
-            for (id, state) in chunk.iter().zip(states) {
-                targets[id.index()].seats[position].chairs[which].state = Some(state);
+        let bound = &mut self.stages[position].policies[which];
+        let mut failed = Vec::new();
+        // The next to be asked is last, so that failures come out in order.
+        let mut chunks: Vec<&[TargetId]> = unborn.chunks(BATCH_AT_MOST).rev().collect();
+        while let Some(chunk) = chunks.pop() {
+            match bound.init(now, position, which, targets, chunk) {
+                Ok(states) => {
+                    for (id, state) in chunk.iter().zip(states) {
+                        targets[id.index()].seats[position].chairs[which].state = Some(state);
+                    }
+                }
+                Err(error) if chunk.len() == 1 => failed.push((chunk[0], error)),
+                Err(_) => {
+                    let (first, second) = chunk.split_at(chunk.len() / 2);
+                    chunks.extend([second, first]);
+                }
             }
         }
-        Ok(())
+        failed
     }
 }
 
@@ -568,27 +657,6 @@ fn own_outputs(policies: &mut [Bound], which: usize) -> (Option<Vec<Option<usize
             .collect()
     });
     (own, &mut policies[which])
-}
-
-/// Where the call that begins at `from` ends: before it is too long, but never within a group or tenant that belongs together.
-fn chunk_end(due: &[Due], from: usize, targets: &[Target], scope: Scope) -> usize {
-    let target = |at: usize| &targets[due[at].target.index()];
-    let mut to = from + 1;
-    while to < due.len() {
-        if target(to).spec.tenant != target(from).spec.tenant {
-            break;
-        }
-        let is_free_to_cut = match scope {
-            Scope::Target => true,
-            Scope::Group => target(to).group != target(to - 1).group,
-            Scope::Tenant => false,
-        };
-        if to - from >= BATCH_AT_MOST && is_free_to_cut {
-            break;
-        }
-        to += 1;
-    }
-    to
 }
 
 /// Whether an input that wakes reads differently than when the policy was last asked.
@@ -611,8 +679,44 @@ fn tick_can_be_spared(seat: &Seat, position: usize, target: &Target, look: &Look
             .all(|(column, was)| column.read(position, target, look).to_bits() == was.to_bits())
 }
 
-/// Finds what gives an input, adding the window that it needs to the target; or says what is amiss.
-fn resolve(source: &Source, earlier: &[Stage], target: &mut Target) -> Result<Column, String> {
+/// The windows that a target is about to have.
+struct WindowsToBe<'a> {
+    /// Those that it has.
+    old: &'a [Window],
+    new: Vec<Window>,
+    now: Time,
+}
+
+impl WindowsToBe<'_> {
+    /// The position of the window that `spec` asks for: one that there is already, one that takes up where the window `was` of the
+    /// same input left off, or an empty one.
+    fn place(&mut self, spec: WindowSpec, was: Option<Column>) -> usize {
+        if let Some(known) = self.new.iter().position(|window| window.spec() == spec) {
+            return known;
+        }
+        let same = self.old.iter().find(|window| window.spec() == spec).cloned();
+        let resized = || {
+            let Some(Column::Window(was)) = was else { return None };
+            let mut window = self.old[was].clone();
+            let WindowSpec { signal, averaging, .. } = window.spec();
+            (signal == spec.signal && averaging == spec.averaging).then(|| {
+                window.resize(self.now.second(), spec.span_s);
+                window
+            })
+        };
+        let window = same.or_else(resized).unwrap_or_else(|| Window::new(spec));
+        self.new.push(window);
+        self.new.len() - 1
+    }
+}
+
+/// Finds what gives an input, and the window that it needs (`was`: where the same input came from before); or says what is amiss.
+fn resolve(
+    source: &Source,
+    earlier: &[Stage],
+    was: Option<Column>,
+    windows: &mut WindowsToBe<'_>,
+) -> Result<Column, String> {
     match source {
         Source::Window(window) => {
             let signal = Signal::named(&window.signal)
@@ -623,11 +727,7 @@ fn resolve(source: &Source, earlier: &[Stage], target: &mut Target) -> Result<Co
                 return Err(format!("a window has 1 to {LONGEST_SPAN_S} seconds"));
             }
             let spec = WindowSpec { signal, span_s: window.span_s, averaging };
-            let known = target.windows.iter().position(|window| window.spec() == spec);
-            Ok(Column::Window(known.unwrap_or_else(|| {
-                target.windows.push(Window::new(spec));
-                target.windows.len() - 1
-            })))
+            Ok(Column::Window(windows.place(spec, was)))
         }
         Source::Fact(name) => Fact::named(name)
             .map(Column::Fact)

@@ -110,3 +110,46 @@ impl Fact {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Signal;
+
+    /// The names in the first column of the catalogue's tables below `heading`, and whether the row says `yes` under *Wakes*.
+    fn catalogue(heading: &str) -> Vec<(String, bool)> {
+        let page = include_str!("../../../docs/signals.md");
+        let section = page.split("\n## ").find(|section| section.starts_with(heading));
+        let rows =
+            section.expect("the section is there").lines().filter(|row| row.starts_with("| `"));
+        let mut names = Vec::new();
+        for row in rows {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let wakes = cells.get(4) == Some(&"yes");
+            names.extend(
+                cells[1].split(", ").map(|name| (name.trim_matches('`').to_owned(), wakes)),
+            );
+        }
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_catalogue_lists_every_fact_and_says_which_wake() {
+        let mut facts: Vec<_> =
+            Fact::ALL.iter().map(|fact| (fact.name().to_owned(), fact.wakes())).collect();
+        facts.sort();
+        assert_eq!(catalogue("Facts of a target"), facts);
+    }
+
+    #[test]
+    fn the_catalogue_lists_every_signal_and_averaging() {
+        let named = |name: &str| {
+            Signal::named(name).is_some()
+                || crate::engine::windows::Averaging::named(name).is_some()
+        };
+        let listed = catalogue("Signals, for windows");
+        assert!(listed.iter().all(|(name, _)| named(name)), "{listed:?}");
+        assert_eq!(listed.len(), Signal::ALL.len() + 2, "{listed:?}");
+    }
+}

@@ -163,15 +163,15 @@ impl Engine {
         specs.sort_by(|(one, _), (other, _)| {
             (&one.tenant, &one.name).cmp(&(&other.tenant, &other.name))
         });
-        let mut group = 0;
+        let (mut group, mut tenant) = (0, 0);
         for (spec, counts) in specs {
-            if let Some(last) = self.targets.last()
-                && (&last.spec.tenant, &last.spec.name.service)
-                    != (&spec.tenant, &spec.name.service)
-            {
-                group = last.group + 1;
+            if let Some(last) = self.targets.last() {
+                let is_of_another = last.spec.tenant != spec.tenant;
+                tenant = last.tenant + u32::from(is_of_another);
+                group = last.group
+                    + u32::from(is_of_another || last.spec.name.service != spec.name.service);
             }
-            let mut target = Target::new(spec, group, now, self.options.tick_ms);
+            let mut target = Target::new(spec, tenant, group, now, self.options.tick_ms);
             target.counted = counts;
             self.warnings.extend(self.chain.seat(&mut target, &mut self.words)?);
             self.warnings.extend(self.placing.bind(&target)?);
@@ -179,6 +179,44 @@ impl Engine {
         }
         let all: Vec<TargetId> = (0..self.targets.len() as u32).map(TargetId).collect();
         self.chain.init(now, &mut self.targets, &all)
+    }
+
+    /// Gives a target other settings, bounds or needs while it lives: from the next step on it is decided by them. What policies
+    /// remember and what windows hold stays.
+    ///
+    /// # Errors
+    ///
+    /// When a policy refuses the settings or an input is missing; the target is then as it was.
+    pub fn change_target(
+        &mut self,
+        now: Time,
+        id: TargetId,
+        spec: TargetSpec,
+    ) -> Result<(), BindTargetError> {
+        let target = &mut self.targets[id.index()];
+        let spec = TargetSpec {
+            name: target.spec.name.clone(),
+            tenant: target.spec.tenant.clone(),
+            owner: target.spec.owner,
+            ..spec
+        };
+        let before = std::mem::replace(&mut target.spec, spec);
+        // Placement first: it only learns a document, so nothing is to be taken back if the chain refuses.
+        let bound = self
+            .placing
+            .bind(target)
+            .and_then(|placing| self.chain.bind(target, now).map(|scaling| (scaling, placing)));
+        match bound {
+            Ok((scaling, placing)) => {
+                self.warnings.extend(scaling.into_iter().chain(placing));
+                target.is_touched = true;
+                Ok(())
+            }
+            Err(error) => {
+                target.spec = before;
+                Err(error)
+            }
+        }
     }
 
     /// Targets, by [`TargetId`].
@@ -329,11 +367,10 @@ impl Engine {
 
     /// Asks the stages about the causes of this pass, until nothing changes.
     fn run_pass(&mut self, pass: Pass, now: Time, plan: &mut Plan) {
-        let number = self.generation;
         let mut candidates: Vec<TargetId> = Vec::new();
         for (position, target) in self.targets.iter_mut().enumerate() {
             let is_candidate = match pass {
-                Pass::Changes => target.is_touched || target.wakes_at() <= now,
+                Pass::Changes => target.is_touched || target.wakes_at <= now,
                 Pass::Pokes => target.is_poked,
                 Pass::Ticks => target.next_tick <= now,
             };
@@ -342,10 +379,30 @@ impl Engine {
                 candidates.push(TargetId(position as u32));
             }
         }
+        let mut from = 0;
+        while from < candidates.len() {
+            let to = self.chain.run_end(&candidates, from, &self.targets);
+            self.run_rounds(pass, now, candidates[from..to].to_vec(), plan);
+            from = to;
+        }
+    }
+
+    /// Asks the stages about `candidates`, of one tenant and not too many for one call, until nothing changes.
+    fn run_rounds(
+        &mut self,
+        pass: Pass,
+        now: Time,
+        mut candidates: Vec<TargetId>,
+        plan: &mut Plan,
+    ) {
+        let number = self.generation;
         let mut round = 0;
         while !candidates.is_empty() {
             let mut asked = vec![false; candidates.len()];
             for position in 0..self.chain.stages.len() {
+                if round > 0 && !self.chain.stages[position].hears_of_changes() {
+                    continue;
+                }
                 let look = Look { now, options: &self.options, words: &self.words };
                 let due =
                     self.chain.due(position, pass, number, &candidates, &look, &mut self.targets);
@@ -500,7 +557,9 @@ impl Engine {
             if !target.is_tick_spared {
                 earliest = earliest.min(target.next_tick);
             }
-            earliest = earliest.min(target.wakes_at());
+            target.wakes_at =
+                target.seats.iter().map(chain::Seat::wakes_at).min().unwrap_or(Time::NEVER);
+            earliest = earliest.min(target.wakes_at);
             let is_short =
                 target.spec.owner == Owner::Tidegate && target.replicas.alive() < target.desired;
             if is_short && target.replicas.back_off_until() > now {

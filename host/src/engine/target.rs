@@ -135,12 +135,16 @@ pub(super) struct Levels {
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) spec: TargetSpec,
+    /// The same number for all targets of a tenant.
+    pub(super) tenant: u32,
     /// The same number for all targets of a service.
     pub(super) group: u32,
     pub(super) created_at: Time,
     pub(super) next_tick: Time,
     /// No stage wanted the next tick when the last plan was made.
     pub(super) is_tick_spared: bool,
+    /// When a stage must be asked without anything happening, as of the last plan.
+    pub(super) wakes_at: Time,
     /// Whether the initial scale was once ready.
     pub(super) is_initialised: bool,
     /// Since when the gateway is in the path of its requests.
@@ -165,14 +169,22 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub(super) fn new(spec: TargetSpec, group: u32, now: Time, tick_ms: u64) -> Target {
+    pub(super) fn new(
+        spec: TargetSpec,
+        tenant: u32,
+        group: u32,
+        now: Time,
+        tick_ms: u64,
+    ) -> Target {
         let desired = spec.bounds.now(spec.is_reachable, false).apply(spec.bounds.initial).0;
         Target {
             spec,
+            tenant,
             group,
             created_at: now,
             next_tick: now + tick_ms,
             is_tick_spared: false,
+            wakes_at: Time::NEVER,
             is_initialised: false,
             gateway_since: Some(now),
             gateway_answers: true,
@@ -213,11 +225,6 @@ impl Target {
             Owner::Tidegate => self.replicas.starting(),
             Owner::Other => self.counted.starting,
         }
-    }
-
-    /// When a stage must be asked without anything happening.
-    pub(super) fn wakes_at(&self) -> Time {
-        self.seats.iter().map(Seat::wakes_at).min().unwrap_or(Time::NEVER)
     }
 
     /// Whether a request waits at zero and a policy that should see to it fails: the host does it then.

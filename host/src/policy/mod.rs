@@ -1,11 +1,27 @@
 //! Policies as the engine sees them: one trait for each kind, which a sandboxed component and a plain Rust function both
 //! provide, so that the engine's own tests need no Wasm. What crosses is in [`wire`]; traces and Kubernetes are unknown here.
 
+pub mod builtin;
+mod call;
+mod compile;
+mod component;
+mod isolate;
+mod limits;
+pub mod load;
 pub mod native;
+mod places;
 pub mod quarantine;
+mod sandbox;
+mod told;
 pub mod wire;
 
+pub use compile::{SUBCOMMAND as COMPILE_SUBCOMMAND, compile_child};
+pub use component::ComponentScaling;
+pub use limits::Limits;
+pub use load::LoadError;
+pub use places::ComponentPlacement;
 pub use quarantine::Quarantine;
+pub use sandbox::{Package, Sandbox, SandboxError, digest_of};
 
 use wire::{
     Batch, Births, Candidates, Decisions, Explanation, Fault, PlacementInput, PlacementProgram,

@@ -5,10 +5,14 @@
 use std::marker::PhantomData;
 
 use tidegate_policy::native;
+use tidegate_policy::placement;
 use tidegate_policy::scaling as sdk;
 
-use super::wire::{self, Batch, Births, Decisions, Explanation, Fault, Program, Scope, States};
-use super::{Answer, BindError, CallError, CallErrorKind, ScalingPolicy};
+use super::wire::{
+    self, Batch, Births, Candidates, Decisions, Explanation, Fault, PlacementInput,
+    PlacementProgram, Program, Request, Scope, States, Subject, TaintEffect,
+};
+use super::{Answer, BindError, CallError, CallErrorKind, PlacementPolicy, ScalingPolicy};
 
 /// A scaling policy of the SDK as the engine sees it.
 pub struct NativeScaling<P> {
@@ -64,15 +68,7 @@ impl<P: sdk::Together> ScalingPolicy for NativeScaling<P> {
 
     fn explain(&mut self, seen: &Batch) -> Result<Vec<Explanation>, CallError> {
         let told = native::explain::<P>(&to_batch(seen)).map_err(refused)?;
-        let figure = |figure: tidegate_policy::Figure| wire::Figure {
-            name: figure.name,
-            value: figure.value,
-        };
-        let one = |told: tidegate_policy::Explanation| Explanation {
-            reason: told.reason,
-            figures: told.figures.into_iter().map(figure).collect(),
-        };
-        Ok(told.into_iter().map(one).collect())
+        Ok(told.into_iter().map(from_explanation).collect())
     }
 
     fn state_schema(&mut self) -> Result<u32, CallError> {
@@ -82,6 +78,70 @@ impl<P: sdk::Together> ScalingPolicy for NativeScaling<P> {
     fn migrate(&mut self, schema: u32, old: &States) -> Result<States, CallError> {
         let old = sdk::States { bytes: old.bytes.clone(), ends: old.ends.clone() };
         native::migrate::<P>(schema, &old).map(from_states).map_err(refused)
+    }
+}
+
+/// A placement policy of the SDK as the engine sees it.
+pub struct NativePlacement<P> {
+    digest: String,
+    policy: PhantomData<P>,
+}
+
+impl<P: placement::Placement> NativePlacement<P> {
+    /// The policy, by the name it goes by in reports.
+    pub fn new(name: &str) -> NativePlacement<P> {
+        NativePlacement { digest: format!("native:{name}"), policy: PhantomData }
+    }
+}
+
+impl<P: placement::Placement> PlacementPolicy for NativePlacement<P> {
+    fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    fn inputs(&mut self) -> Result<Vec<PlacementInput>, CallError> {
+        let subject = |subject| match subject {
+            placement::Subject::Node => Subject::Node,
+            placement::Subject::Replica => Subject::Replica,
+            placement::Subject::Pair => Subject::Pair,
+            placement::Subject::Candidate => Subject::Candidate,
+        };
+        let input = |input: placement::Input| PlacementInput {
+            subject: subject(input.subject),
+            name: input.name,
+            required: input.required,
+        };
+        Ok(native::placement::inputs::<P>().into_iter().map(input).collect())
+    }
+
+    fn bind(&mut self, settings: &str) -> Result<PlacementProgram, BindError> {
+        match native::placement::bind::<P>(settings) {
+            Ok(program) => Ok(PlacementProgram {
+                params: program.params,
+                warnings: program.warnings.into_iter().map(from_fault).collect(),
+            }),
+            Err(faults) => Err(BindError::Faults(faults.into_iter().map(from_fault).collect())),
+        }
+    }
+
+    fn place(&mut self, asked: &Request) -> Result<Vec<Option<u32>>, CallError> {
+        let chosen = native::placement::place::<P>(&to_request(asked)).map_err(refused)?;
+        let node = |node| (node != native::placement::NO_NODE).then_some(node);
+        Ok(chosen.into_iter().map(node).collect())
+    }
+
+    fn explain(&mut self, asked: &Request) -> Result<Vec<Explanation>, CallError> {
+        let told = native::placement::explain::<P>(&to_request(asked)).map_err(refused)?;
+        Ok(told.into_iter().map(from_explanation).collect())
+    }
+
+    fn rank(&mut self, asked: &Candidates) -> Result<Vec<u32>, CallError> {
+        let asked = placement::Candidates {
+            at_ms: asked.at_ms,
+            choices: asked.choices.clone(),
+            facts: asked.facts.clone(),
+        };
+        native::placement::rank::<P>(&asked).map_err(refused)
     }
 }
 
@@ -107,6 +167,12 @@ fn refused(failure: tidegate_policy::Failure) -> CallError {
 
 fn from_fault(fault: tidegate_policy::Fault) -> Fault {
     Fault { path: fault.path, message: fault.message }
+}
+
+fn from_explanation(told: tidegate_policy::Explanation) -> Explanation {
+    let figure =
+        |figure: tidegate_policy::Figure| wire::Figure { name: figure.name, value: figure.value };
+    Explanation { reason: told.reason, figures: told.figures.into_iter().map(figure).collect() }
 }
 
 fn from_states(states: sdk::States) -> States {
@@ -174,5 +240,103 @@ fn to_batch(seen: &Batch) -> sdk::Batch {
         states: sdk::States { bytes: seen.states.bytes.clone(), ends: seen.states.ends.clone() },
         inputs: seen.inputs.clone(),
         words: seen.words.clone(),
+    }
+}
+
+fn to_request(asked: &Request) -> placement::Request {
+    let effect = |effect: &TaintEffect| match effect {
+        TaintEffect::NoSchedule => placement::TaintEffect::NoSchedule,
+        TaintEffect::PreferNoSchedule => placement::TaintEffect::PreferNoSchedule,
+        TaintEffect::NoExecute => placement::TaintEffect::NoExecute,
+    };
+    let (nodes, replicas) = (&asked.nodes, &asked.replicas);
+    placement::Request {
+        at_ms: asked.at_ms,
+        words: asked.words.clone(),
+        nodes: placement::NodeColumns {
+            names: nodes.names.clone(),
+            label_keys: nodes.label_keys.clone(),
+            label_values: nodes.label_values.clone(),
+            label_ends: nodes.label_ends.clone(),
+            taint_keys: nodes.taint_keys.clone(),
+            taint_values: nodes.taint_values.clone(),
+            taint_effects: nodes.taint_effects.iter().map(effect).collect(),
+            taint_ends: nodes.taint_ends.clone(),
+            facts: nodes.facts.clone(),
+        },
+        replicas: placement::Replicas {
+            params: replicas.params.clone(),
+            params_of: replicas.params_of.clone(),
+            facts: replicas.facts.clone(),
+            pairs: replicas.pairs.clone(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One node of that name with one free GPU, and two replicas that need one.
+    fn request(inputs: &[PlacementInput], params: Vec<u8>) -> Request {
+        let count = |subject| inputs.iter().filter(|input| input.subject == subject).count();
+        Request {
+            at_ms: 0,
+            words: vec!["node-a".into(), "spot".into(), String::new()],
+            nodes: wire::Nodes {
+                names: vec![0],
+                label_keys: vec![],
+                label_values: vec![],
+                label_ends: vec![0],
+                taint_keys: vec![1],
+                taint_values: vec![2],
+                taint_effects: vec![TaintEffect::PreferNoSchedule],
+                taint_ends: vec![1],
+                facts: inputs
+                    .iter()
+                    .filter(|input| input.subject == Subject::Node)
+                    .map(|input| if input.name == "free-gpus" { 1.0 } else { f64::NAN })
+                    .collect(),
+            },
+            replicas: wire::Replicas {
+                params: vec![params],
+                params_of: vec![0, 0],
+                facts: inputs
+                    .iter()
+                    .filter(|input| input.subject == Subject::Replica)
+                    .flat_map(|input| [if input.name == "gpus" { 1.0 } else { 0.0 }; 2])
+                    .collect(),
+                pairs: vec![0.0; 2 * count(Subject::Pair)],
+            },
+        }
+    }
+
+    #[test]
+    fn affinity_places_through_the_trait_of_the_engine_and_none_stands_for_no_node() {
+        let mut policy = NativePlacement::<tidegate_affinity::Affinity>::new("affinity");
+        let inputs = policy.inputs().expect("a native policy knows its inputs");
+        let program = policy.bind(r#"{"settings": {}}"#).expect("no constraints are in order");
+        let asked = request(&inputs, program.params);
+        assert_eq!(policy.place(&asked), Ok(vec![Some(0), None]));
+        let told = policy.explain(&asked).expect("what is placed can be explained");
+        let told: Vec<&str> = told.iter().map(|told| told.reason.as_str()).collect();
+        assert_eq!(told, ["on node-a, the only one that will do", "no node: 1 lacks a free GPU"]);
+        assert_eq!(policy.digest(), "native:affinity");
+    }
+
+    #[test]
+    fn settings_that_affinity_refuses_come_back_with_their_path() {
+        let mut policy = NativePlacement::<tidegate_affinity::Affinity>::new("affinity");
+        let document =
+            r#"{"settings": {}, "service": {"pod": {"tolerations": [{"operator": "Is"}]}}}"#;
+        let Err(BindError::Faults(faults)) = policy.bind(document) else {
+            panic!("a toleration with an operator that there is not was accepted");
+        };
+        let told: Vec<String> =
+            faults.iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect();
+        assert_eq!(
+            told,
+            [r#"service.pod.tolerations.0.operator: found "Is", expected Exists or Equal"#]
+        );
     }
 }

@@ -7,11 +7,11 @@ wasmtime::component::bindgen!({
     additional_derives: [PartialEq],
 });
 
-pub use exports::tidegate::policy::placement::{
+pub use self::exports::tidegate::policy::placement::{
     self, Candidates, Input as PlacementInput, Nodes, Program as PlacementProgram, Replicas,
     Request, Subject, TaintEffect,
 };
-pub use exports::tidegate::policy::scaling::{
+pub use self::exports::tidegate::policy::scaling::{
     self, Batch, Births, Causes, Decisions, Input, Program, Scope, Source, States, Window,
 };
-pub use tidegate::policy::types::{Explanation, Failure, Fault, Figure};
+pub use self::tidegate::policy::types::{Explanation, Failure, Fault, Figure};

@@ -122,7 +122,7 @@ pub enum Wait {
     /// Nothing was decided yet.
     NoDecision,
     /// Replicas are wanted.
-    Wanted(u32),
+    Wanted,
     /// Scale to zero is switched off.
     SwitchedOff,
     /// It is activating, and no replica is wanted any more.
@@ -144,12 +144,12 @@ pub enum Wait {
 }
 
 impl Wait {
-    /// In one line.
+    /// In one line; nothing where the stages before it have said it all.
     pub(crate) fn told(self, state: &State, numbers: &Numbers) -> String {
         let seconds = |ms: u64| ms as f64 / 1000.0;
         match self {
             Wait::NoDecision => "nothing decided yet".into(),
-            Wait::Wanted(replicas) => format!("{replicas} wanted"),
+            Wait::Wanted => String::new(),
             Wait::SwitchedOff => "scale to zero is switched off".into(),
             Wait::Activation => {
                 format!("activating for at most {} s", seconds(numbers.activation_ms))
@@ -223,7 +223,7 @@ impl State {
             None => return (None, false, Wait::NoDecision),
         };
         if bounded > 0 {
-            return (Some(bounded), true, Wait::Wanted(bounded));
+            return (Some(bounded), true, Wait::Wanted);
         }
         if !numbers.may_be_zero {
             return (Some(1), true, Wait::SwitchedOff);

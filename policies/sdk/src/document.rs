@@ -29,6 +29,8 @@ pub struct Service {
     pub container_concurrency: u32,
     /// How long a first replica may take. Milliseconds.
     pub progress_deadline_ms: u64,
+    /// The pod's constraints as in its manifest: `nodeSelector`, `affinity`, `tolerations`. Placement only; otherwise null.
+    pub pod: serde_json::Value,
 }
 
 impl Default for Service {
@@ -38,6 +40,7 @@ impl Default for Service {
             annotations: BTreeMap::new(),
             container_concurrency: 0,
             progress_deadline_ms: 600_000,
+            pod: serde_json::Value::Null,
         }
     }
 }

@@ -7,22 +7,28 @@
 //! tidegate_policy::export_scaling!(OfficeHours);
 //! ```
 //!
-//! Start at [`Scaling`]; a policy that decides several targets together implements [`Together`].
+//! Start at [`Scaling`]; a policy that decides several targets together implements [`Together`]. One that chooses nodes implements
+//! [`Placement`]. A crate may export one of each kind.
 
 pub mod bindings;
 mod document;
 pub mod native;
+mod nodes;
 pub mod notes;
+pub mod placement;
 pub mod scaling;
 mod wire;
 
 pub use bindings::tidegate::policy::types::{Explanation, Failure, Fault, Figure};
 pub use document::{Document, Faults, Service};
 pub use notes::Notes;
+pub use placement::Placement;
 pub use scaling::{
     Averaging, Causes, Column, Decision, Output, Scaling, Scope, Seen, Target, Together, Wants,
 };
 
+#[doc(hidden)]
+pub use placement::ExportPlacement;
 #[doc(hidden)]
 pub use scaling::Export;
 
@@ -37,6 +43,20 @@ macro_rules! export_scaling {
             use super::*;
             type Exported = $crate::Export<$policy>;
             $crate::bindings::export_scaling_policy!(Exported with_types_in $crate::bindings);
+        }
+    };
+}
+
+/// Exports a [`Placement`] policy from a component; otherwise as [`export_scaling!`].
+#[macro_export]
+macro_rules! export_placement {
+    ($policy:ty) => {
+        #[cfg(target_arch = "wasm32")]
+        #[expect(unsafe_code, reason = "a component's exports are raw functions, all generated")]
+        mod tidegate_placement_exports {
+            use super::*;
+            type Exported = $crate::ExportPlacement<$policy>;
+            $crate::bindings::placement::export_placement_policy!(Exported with_types_in $crate::bindings::placement);
         }
     };
 }

@@ -1,6 +1,8 @@
 //! The calls of the contract as plain functions over any policy: what a component exports, and what a host that links policies
 //! natively calls. No call panics on what it is given; what is malformed is a [`Failure`].
 
+pub mod placement;
+
 use crate::scaling::{
     Batch, Births, Decision, Decisions, Program, Scope, Seen, States, Target, Together,
 };
@@ -72,9 +74,7 @@ fn run<P: Together>(
     same_length("params-of", seen.params_of.len(), targets)?;
     same_length("groups", seen.groups.len(), targets)?;
     same_length("states", seen.states.ends.len(), targets)?;
-    let is_table =
-        if targets == 0 { seen.inputs.is_empty() } else { seen.inputs.len() % targets == 0 };
-    if !is_table {
+    if !seen.inputs.len().is_multiple_of(targets) {
         let entries = seen.inputs.len();
         return Err(failure(format!("inputs has {entries} entries for {targets} targets")));
     }

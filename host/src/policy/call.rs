@@ -1,0 +1,188 @@
+//! One call of a component: a fresh instance, fuel, room, and what went wrong told for people. What was called and what came back
+//! is of no interest here.
+
+use wasmtime::component::{ComponentExportIndex, Instance};
+use wasmtime::component::{ComponentNamedList, InstancePre, Lift, Lower};
+use wasmtime::{ResourceLimiter, Store, Trap, WasmBacktrace};
+
+use super::sandbox::Sandbox;
+use super::told::shortened;
+use super::{CallError, CallErrorKind, Limits};
+
+/// Makes calls of one component. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Caller {
+    pub(super) pre: InstancePre<Room>,
+    pub(super) limits: Limits,
+}
+
+/// What a call may take, and what it is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
+    pub(super) fuel: u64,
+    pub(super) output_bytes: usize,
+    /// Targets or replicas of the call; 0 where it is not about any.
+    pub(super) targets: usize,
+}
+
+impl Caller {
+    pub(super) fn new(sandbox: &Sandbox, pre: InstancePre<Room>) -> Caller {
+        Caller { pre, limits: sandbox.limits.clone() }
+    }
+
+    /// The place of a function of an interface, which was checked to be there.
+    pub(super) fn function(&self, interface: &str, name: &str) -> ComponentExportIndex {
+        let component = self.pre.component();
+        let interface = component.get_export_index(None, interface);
+        component
+            .get_export_index(interface.as_ref(), name)
+            .expect("a component without the contract's functions is not loaded")
+    }
+
+    /// A fresh instance with that much fuel, of which its start function takes the first.
+    pub(super) fn start(&self, fuel: u64) -> Result<(Store<Room>, Instance), CallError> {
+        let allowance = Allowance { fuel, output_bytes: 0, targets: 0 };
+        let mut store = self.store(allowance);
+        let instance =
+            self.pre.instantiate(&mut store).map_err(|error| self.told(&error, allowance))?;
+        Ok((store, instance))
+    }
+
+    /// Calls a function in a fresh instance. Gives the fuel that it took as well.
+    pub(super) fn call<P, R>(
+        &self,
+        function: &ComponentExportIndex,
+        params: P,
+        allowance: Allowance,
+    ) -> (Result<R, CallError>, u64)
+    where
+        P: ComponentNamedList + Lower,
+        (R,): ComponentNamedList + Lift + 'static,
+        R: Lift + Send + Sync + 'static,
+    {
+        let mut store = self.store(allowance);
+        let called = self.pre.instantiate(&mut store).and_then(|instance| {
+            let function = instance.get_typed_func::<P, (R,)>(&mut store, function)?;
+            function.call(&mut store, params)
+        });
+        let left = store.get_fuel().expect("fuel is on");
+        let result = called.map(|(result,)| result).map_err(|error| self.told(&error, allowance));
+        (result, allowance.fuel.saturating_sub(left))
+    }
+
+    fn store(&self, allowance: Allowance) -> Store<Room> {
+        let room = Room {
+            memory_bytes: usize::try_from(self.limits.memory_bytes).unwrap_or(usize::MAX),
+            table_elements: self.limits.table_elements as usize,
+        };
+        let mut store = Store::new(self.pre.engine(), room);
+        store.limiter(|room| room);
+        store.set_fuel(allowance.fuel).expect("fuel is on");
+        store.set_hostcall_fuel(allowance.output_bytes);
+        store
+    }
+
+    /// What went wrong, as a sentence.
+    fn told(&self, error: &wasmtime::Error, allowance: Allowance) -> CallError {
+        let (kind, message) = self.kind_and_message(error, allowance);
+        CallError { kind, culprit: None, message }
+    }
+
+    fn kind_and_message(
+        &self,
+        error: &wasmtime::Error,
+        allowance: Allowance,
+    ) -> (CallErrorKind, String) {
+        use CallErrorKind::{Malformed, OutOfFuel, OutOfSpace, OutOfTime, Trapped};
+        if let Some(full) = error.downcast_ref::<Full>() {
+            return (OutOfSpace, full.to_string());
+        }
+        if let Some(trap) = error.downcast_ref::<Trap>() {
+            return match trap {
+                Trap::OutOfFuel => {
+                    let fuel = allowance.fuel;
+                    let work = match allowance.targets {
+                        0 => "too much work for one call".to_owned(),
+                        1 => "too much work for one target".to_owned(),
+                        targets => format!("too much work for a batch of {targets} targets"),
+                    };
+                    (
+                        OutOfFuel,
+                        format!("it used up its fuel of {fuel}: an endless loop, or {work}"),
+                    )
+                }
+                Trap::Interrupt => (OutOfTime, "it ran for too long".to_owned()),
+                Trap::StackOverflow => {
+                    let kib = self.limits.stack_bytes >> 10;
+                    (
+                        OutOfSpace,
+                        format!("its stack grew over {kib} KiB: endless recursion, or very deep"),
+                    )
+                }
+                Trap::UnreachableCodeReached => {
+                    let place = place_in(error);
+                    (Trapped, format!("it panicked or gave up on purpose{place}"))
+                }
+                other => (Trapped, format!("it did what no code may{}: {other}", place_in(error))),
+            };
+        }
+        let cause = error.root_cause().to_string();
+        if cause.contains("fuel allocated for hostcalls") {
+            let bytes = allowance.output_bytes;
+            return (OutOfSpace, format!("its answer is larger than {bytes} bytes"));
+        }
+        (Malformed, format!("its answer cannot be read: {cause}"))
+    }
+}
+
+/// ` in NAME`: the innermost function of the policy's own, where names were kept.
+fn place_in(error: &wasmtime::Error) -> String {
+    const NOT_ITS_OWN: [&str; 8] =
+        ["core::", "alloc::", "std::", "<core::", "<alloc::", "<std::", "rust_", "__rust"];
+    let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], WasmBacktrace::frames);
+    let names = || frames.iter().filter_map(|frame| frame.func_name());
+    let own = names().find(|name| {
+        !NOT_ITS_OWN
+            .iter()
+            .any(|prefix| name.trim_start_matches('_').starts_with(prefix.trim_start_matches('_')))
+    });
+    own.map(|name| format!(" in `{}`", shortened(name))).unwrap_or_default()
+}
+
+/// How much room an instance has. Growing beyond it ends the call: a policy that goes on without what it asked for would only
+/// fail in a way that is harder to read.
+pub(super) struct Room {
+    memory_bytes: usize,
+    table_elements: usize,
+}
+
+/// Something that is full.
+#[derive(Debug, thiserror::Error)]
+enum Full {
+    #[error("it wants {bytes} bytes of memory, more than the limit of {limit}")]
+    Memory { bytes: usize, limit: usize },
+    #[error("it wants a table of {elements} elements, more than the limit of {limit}")]
+    Table { elements: usize, limit: usize },
+}
+
+impl ResourceLimiter for Room {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        bytes: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let limit = self.memory_bytes;
+        if bytes > limit { Err(Full::Memory { bytes, limit }.into()) } else { Ok(true) }
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        elements: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let limit = self.table_elements;
+        if elements > limit { Err(Full::Table { elements, limit }.into()) } else { Ok(true) }
+    }
+}

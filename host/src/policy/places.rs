@@ -1,0 +1,143 @@
+//! A placement policy that is a component: each call in a fresh instance, within limits, with every position that comes back
+//! checked.
+
+use wasmtime::component::ComponentExportIndex;
+
+use super::call::{Allowance, Caller};
+use super::component::refused;
+use super::isolate::malformed;
+use super::load::PLACEMENT;
+use super::told::{clean, clean_explanations, clean_faults};
+use super::wire::{
+    Candidates, Explanation, Failure, Fault, PlacementInput, PlacementProgram, Request,
+};
+use super::{BindError, CallError, PlacementPolicy};
+
+/// How the contract says that no node will do.
+const NOWHERE: u32 = u32::MAX;
+
+/// A component as the engine sees it. Made by [`Package::placement`](super::Package::placement).
+pub struct ComponentPlacement {
+    digest: String,
+    caller: Caller,
+    functions: Functions,
+}
+
+struct Functions {
+    inputs: ComponentExportIndex,
+    bind: ComponentExportIndex,
+    place: ComponentExportIndex,
+    explain: ComponentExportIndex,
+    rank: ComponentExportIndex,
+}
+
+impl ComponentPlacement {
+    pub(super) fn new(digest: &str, caller: Caller) -> ComponentPlacement {
+        let function = |name| caller.function(PLACEMENT, name);
+        let functions = Functions {
+            inputs: function("inputs"),
+            bind: function("bind"),
+            place: function("place"),
+            explain: function("explain"),
+            rank: function("rank"),
+        };
+        ComponentPlacement { digest: digest.to_owned(), caller, functions }
+    }
+
+    /// What a call may take that looks at `replicas` and, for each of them, at `nodes`.
+    fn allowance(&self, replicas: usize, nodes: usize) -> Allowance {
+        let limits = &self.caller.limits;
+        let pairs =
+            limits.fuel_per_pair.saturating_mul(replicas as u64).saturating_mul(nodes as u64);
+        Allowance {
+            fuel: limits.fuel(replicas.saturating_add(nodes)).saturating_add(pairs),
+            output_bytes: limits.output(replicas),
+            targets: replicas,
+        }
+    }
+
+    fn rare(&self, replicas: usize, nodes: usize) -> Allowance {
+        let allowance = self.allowance(replicas, nodes);
+        Allowance { fuel: allowance.fuel.max(self.caller.limits.fuel_of_rare_calls), ..allowance }
+    }
+}
+
+impl PlacementPolicy for ComponentPlacement {
+    fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    fn inputs(&mut self) -> Result<Vec<PlacementInput>, CallError> {
+        let function = &self.functions.inputs;
+        let (inputs, _) = self.caller.call::<_, Vec<PlacementInput>>(function, (), self.rare(0, 0));
+        let clean_one = |input: PlacementInput| PlacementInput { name: clean(input.name), ..input };
+        Ok(inputs?.into_iter().map(clean_one).collect())
+    }
+
+    fn bind(&mut self, settings: &str) -> Result<PlacementProgram, BindError> {
+        let (bound, _) = self.caller.call::<_, Result<PlacementProgram, Vec<Fault>>>(
+            &self.functions.bind,
+            (settings,),
+            self.rare(0, 0),
+        );
+        let program = bound?.map_err(|faults| BindError::Faults(clean_faults(faults)))?;
+        Ok(PlacementProgram { warnings: clean_faults(program.warnings), ..program })
+    }
+
+    fn place(&mut self, asked: &Request) -> Result<Vec<Option<u32>>, CallError> {
+        let (replicas, nodes) = (asked.replicas.params_of.len(), asked.nodes.names.len());
+        let (placed, _) = self.caller.call::<_, Result<Vec<u32>, Failure>>(
+            &self.functions.place,
+            (asked,),
+            self.allowance(replicas, nodes),
+        );
+        let placed = placed?.map_err(refused)?;
+        if placed.len() != replicas {
+            let found = placed.len();
+            return Err(malformed(format!("it gave {found} places for {replicas} replicas")));
+        }
+        let place = |(at, node): (usize, u32)| match node {
+            NOWHERE => Ok(None),
+            node if (node as usize) < nodes => Ok(Some(node)),
+            node => Err(malformed(format!("it put replica {at} on node {node} of {nodes}"))),
+        };
+        placed.into_iter().enumerate().map(place).collect()
+    }
+
+    fn explain(&mut self, asked: &Request) -> Result<Vec<Explanation>, CallError> {
+        let (replicas, nodes) = (asked.replicas.params_of.len(), asked.nodes.names.len());
+        let (told, _) = self.caller.call::<_, Result<Vec<Explanation>, Failure>>(
+            &self.functions.explain,
+            (asked,),
+            self.rare(replicas, nodes),
+        );
+        let told = told?.map_err(refused)?;
+        if told.len() != replicas {
+            let found = told.len();
+            return Err(malformed(format!("it gave {found} explanations for {replicas} replicas")));
+        }
+        Ok(clean_explanations(told))
+    }
+
+    fn rank(&mut self, asked: &Candidates) -> Result<Vec<u32>, CallError> {
+        let n = asked.choices.len();
+        let (ranked, _) = self.caller.call::<_, Result<Vec<u32>, Failure>>(
+            &self.functions.rank,
+            (asked,),
+            self.allowance(n, 0),
+        );
+        let ranked = ranked?.map_err(refused)?;
+        if ranked.len() != n {
+            return Err(malformed(format!("it ranked {} of {n} candidates", ranked.len())));
+        }
+        let mut is_ranked = vec![false; n];
+        for &at in &ranked {
+            match is_ranked.get_mut(at as usize) {
+                Some(is_ranked @ false) => *is_ranked = true,
+                Some(_) => return Err(malformed(format!("it ranked candidate {at} twice"))),
+                None => return Err(malformed(format!("it ranked candidate {at} of {n}"))),
+            }
+        }
+        Ok(ranked)
+    }
+}

@@ -1,0 +1,323 @@
+//! Watches a run and keeps what its outcome is made of: decisions with their reasons, series over time, counts. Its memory does not
+//! grow with the length of the run but for the list of decisions, which has an end. It decides nothing.
+
+use crate::engine::{
+    Action, Change, ClampRule, Engine, Event, Observation, Plan, Signal, TargetId,
+};
+use crate::ledger::{ChangeNote, ClassOutcome, FailureNote, Series, ServiceOutcome};
+use crate::time::Time;
+
+/// Points of a series before its steps are made twice as long.
+const POINTS_AT_MOST: usize = 1_000;
+/// Points of all series together, so that ten thousand services fit in memory as well.
+const POINTS_IN_ALL: usize = 1_000_000;
+/// Decisions that are kept.
+const CHANGES_AT_MOST: u64 = 50_000;
+/// Services that a note on a failure names.
+const SERVICES_NAMED: usize = 3;
+
+/// What only a backend knows, now.
+pub trait Books {
+    /// What a target has cost so far. US dollars.
+    fn cost(&self, target: TargetId) -> f64;
+    /// The longest wait of a request that was dispatched since this was last asked; 0 if there was none. Microseconds.
+    fn take_longest_wait_us(&self, target: TargetId) -> u64;
+    /// GPUs of each class, sorted by class.
+    fn classes(&self) -> &[ClassUse];
+}
+
+/// GPUs of one class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassUse {
+    /// The class, as `A40`.
+    pub class: String,
+    /// GPUs that there are, on nodes that are lost too.
+    pub gpus: u32,
+    /// GPUs that replicas have now, from their start to their end.
+    pub used: u32,
+}
+
+/// What a run came to, as far as a recorder can say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Targets in the engine's order, each with its entries into panic mode.
+    pub targets: Vec<(ServiceOutcome, u64)>,
+    /// GPUs by class.
+    pub classes: Vec<ClassOutcome>,
+    /// Policies that failed.
+    pub failures: Vec<FailureNote>,
+    /// Decisions that were not kept.
+    pub changes_left_out: u64,
+    /// When the last step was.
+    pub end: Time,
+}
+
+/// A recorder of one run.
+pub struct Recorder {
+    start: Time,
+    end: Time,
+    targets: Vec<Recorded>,
+    step_ms: u64,
+    /// Steps that are complete.
+    closed: usize,
+    points_at_most: usize,
+    classes: Vec<ClassOutcome>,
+    failures: Vec<FailureNote>,
+    changes: u64,
+}
+
+struct Recorded {
+    outcome: ServiceOutcome,
+    panics: u64,
+    in_panic: bool,
+    desired: u32,
+    ready: u32,
+    waiting: u32,
+    /// Of the step under way.
+    demand_sum: f64,
+    waiting_most: u32,
+    cost: f64,
+}
+
+impl Recorder {
+    /// A recorder for a run from `start` on, with the name and the model of each target, in the engine's order.
+    pub fn new(start: Time, tick_ms: u64, targets: Vec<(String, String)>) -> Recorder {
+        // Even, so that halving leaves nothing over.
+        let points_at_most = (POINTS_IN_ALL / targets.len().max(1)).clamp(64, POINTS_AT_MOST) & !1;
+        let step_ms = tick_ms.max(1);
+        let recorded = |(name, model): (String, String)| Recorded {
+            outcome: ServiceOutcome { name, model, changes: Vec::new(), series: Series::default() },
+            panics: 0,
+            in_panic: false,
+            desired: 0,
+            ready: 0,
+            waiting: 0,
+            demand_sum: 0.0,
+            waiting_most: 0,
+            cost: 0.0,
+        };
+        Recorder {
+            start,
+            end: start,
+            targets: targets.into_iter().map(recorded).collect(),
+            step_ms,
+            closed: 0,
+            points_at_most,
+            classes: Vec::new(),
+            failures: Vec::new(),
+            changes: 0,
+        }
+    }
+
+    /// Takes in a step of `engine`. `books` are asked when a step of the series ends.
+    pub fn see(&mut self, engine: &Engine, seen: &Observation, plan: &Plan, books: &impl Books) {
+        // Reports are on the seconds before this moment, all else is on the moment itself.
+        for event in &seen.events {
+            if let Event::Report(id, report) = event {
+                let target = &mut self.targets[id.index()];
+                let demand = report.values[Signal::Concurrency as usize];
+                target.demand_sum += if demand.is_nan() { 0.0 } else { demand };
+                target.waiting = report.waiting;
+                target.waiting_most = target.waiting_most.max(report.waiting);
+            }
+        }
+        self.close_until(seen.at, books);
+        self.end = seen.at;
+        let mut touched: Vec<TargetId> = Vec::new();
+        for event in &seen.events {
+            match event {
+                Event::Nodes(_) => {}
+                Event::Replica(id, _) => touched.push(id.target),
+                Event::Report(id, _)
+                | Event::Counted(id, _)
+                | Event::Waiting(id)
+                | Event::GatewayAnswers(id, _) => touched.push(*id),
+            }
+        }
+        touched.extend(plan.actions.iter().map(|action| match action {
+            Action::Start { replica, .. } | Action::Drain { replica } => replica.target,
+            Action::Scale { target, .. } => *target,
+        }));
+        touched.extend(plan.changes.iter().map(|change| change.target));
+        touched.sort_unstable();
+        touched.dedup();
+        for id in touched {
+            self.look_at(engine, id);
+        }
+        for change in &plan.changes {
+            self.note_change(seen.at, change);
+        }
+        for failure in &plan.failures {
+            let services = failure.targets.iter().take(SERVICES_NAMED);
+            let services =
+                services.map(|id| self.targets[id.index()].outcome.name.clone()).collect();
+            let note = FailureNote {
+                at_s: self.seconds(seen.at),
+                stage: failure.stage.clone(),
+                services,
+                message: failure.message.clone(),
+                instead: failure.instead.clone(),
+                times: 1,
+            };
+            match self.failures.iter_mut().rev().find(|known| {
+                known.stage == note.stage
+                    && known.message == note.message
+                    && known.instead == note.instead
+            }) {
+                Some(known) => known.times += 1,
+                None => self.failures.push(note),
+            }
+        }
+    }
+
+    /// Ends the record. The last step of the series may be shorter than the others.
+    pub fn finish(mut self, books: &impl Books) -> Record {
+        if self.end > self.start + self.closed as u64 * self.step_ms || self.closed == 0 {
+            self.close(1, books);
+        }
+        let step_s = self.step_ms as f64 / 1e3;
+        let mut targets: Vec<(ServiceOutcome, u64)> =
+            self.targets.into_iter().map(|target| (target.outcome, target.panics)).collect();
+        targets.iter_mut().for_each(|(outcome, _)| outcome.series.step_s = step_s);
+        self.classes.iter_mut().for_each(|class| class.step_s = step_s);
+        Record {
+            targets,
+            classes: self.classes,
+            failures: self.failures,
+            changes_left_out: self.changes.saturating_sub(CHANGES_AT_MOST),
+            end: self.end,
+        }
+    }
+
+    fn seconds(&self, at: Time) -> f64 {
+        at.since(self.start) as f64 / 1e3
+    }
+
+    fn look_at(&mut self, engine: &Engine, id: TargetId) {
+        let view = engine.view(id);
+        let in_panic = engine.output(id, "in-panic") == 1.0;
+        let target = &mut self.targets[id.index()];
+        target.panics += u64::from(in_panic && !target.in_panic);
+        target.in_panic = in_panic;
+        (target.desired, target.ready) = (view.desired, view.ready);
+    }
+
+    fn note_change(&mut self, at: Time, change: &Change) {
+        self.changes += 1;
+        if self.changes > CHANGES_AT_MOST {
+            return;
+        }
+        let at_s = self.seconds(at);
+        let target = &mut self.targets[change.target.index()];
+        let said = change.stages.iter().rev().find(|stage| !stage.reason.is_empty());
+        let reason = match (change.from, said) {
+            (None, _) => "initial scale".to_owned(),
+            (Some(_), Some(stage)) => stage.reason.clone(),
+            (Some(_), None) => String::new(),
+        };
+        let mut clamps: Vec<String> = Vec::new();
+        for clamp in &change.clamps {
+            let rule = match clamp.rule {
+                ClampRule::Min => "minimum",
+                ClampRule::Max => "maximum",
+                ClampRule::Initial => "initial scale",
+                ClampRule::Activation => "activation scale",
+            };
+            let told = format!("{rule}: {} → {}", clamp.from, clamp.to);
+            if !clamps.contains(&told) {
+                clamps.push(told);
+            }
+        }
+        target.outcome.changes.push(ChangeNote {
+            at_s,
+            from: change.from,
+            to: change.to,
+            ready: target.ready,
+            waiting: target.waiting,
+            in_panic: target.in_panic,
+            reason,
+            clamps,
+        });
+    }
+
+    /// Completes the steps of the series that end at `at` or before.
+    fn close_until(&mut self, at: Time, books: &impl Books) {
+        let elapsed = at.since(self.start);
+        loop {
+            let due = (elapsed / self.step_ms) as usize;
+            if due <= self.closed {
+                return;
+            }
+            let room = self.points_at_most - self.closed;
+            if room == 0 {
+                self.double();
+                continue;
+            }
+            self.close((due - self.closed).min(room), books);
+        }
+    }
+
+    /// Completes `steps` steps in which nothing happened but in the last.
+    fn close(&mut self, steps: usize, books: &impl Books) {
+        let step_s = self.step_ms as f64 / 1e3;
+        for (target, position) in self.targets.iter_mut().zip(0..) {
+            let cost = books.cost(TargetId(position));
+            let longest_wait_s = books.take_longest_wait_us(TargetId(position)) as f64 / 1e6;
+            let series = &mut target.outcome.series;
+            let before = target.cost;
+            for nth in 0..steps {
+                let in_last = |value: f64| if nth + 1 == steps { value } else { 0.0 };
+                series.demand.push(round(in_last(target.demand_sum / step_s), 1e3));
+                series.waiting.push(if nth + 1 == steps { target.waiting_most } else { 0 });
+                series.desired.push(target.desired);
+                series.ready.push(target.ready);
+                series.wait_s.push(round(in_last(longest_wait_s), 1e3));
+                let share = (nth + 1) as f64 / steps as f64;
+                series.cost.push(round(before + (cost - before) * share, 1e6));
+            }
+            target.cost = cost;
+            target.demand_sum = 0.0;
+            target.waiting_most = 0;
+        }
+        for (position, class) in books.classes().iter().enumerate() {
+            if position == self.classes.len() {
+                let (class, gpus) = (class.class.clone(), class.gpus);
+                self.classes.push(ClassOutcome { class, gpus, step_s: 0.0, used: Vec::new() });
+            }
+            self.classes[position].used.extend(std::iter::repeat_n(class.used, steps));
+        }
+        self.closed += steps;
+    }
+
+    /// Makes steps twice as long.
+    fn double(&mut self) {
+        let later =
+            |list: &mut Vec<u32>| *list = list.chunks(2).map(|pair| pair[pair.len() - 1]).collect();
+        for target in &mut self.targets {
+            let series = &mut target.outcome.series;
+            series.demand = series
+                .demand
+                .chunks(2)
+                .map(|pair| round(pair.iter().sum::<f64>() / 2.0, 1e3))
+                .collect();
+            series.waiting =
+                series.waiting.chunks(2).map(|pair| *pair.iter().max().unwrap_or(&0)).collect();
+            later(&mut series.desired);
+            later(&mut series.ready);
+            series.wait_s = series
+                .wait_s
+                .chunks(2)
+                .map(|pair| pair.iter().copied().fold(0.0, f64::max))
+                .collect();
+            series.cost = series.cost.chunks(2).map(|pair| pair[pair.len() - 1]).collect();
+        }
+        self.classes.iter_mut().for_each(|class| later(&mut class.used));
+        self.closed /= 2;
+        self.step_ms *= 2;
+    }
+}
+
+/// To so many parts of 1: a series is looked at, and needs no more digits than that.
+fn round(value: f64, parts: f64) -> f64 {
+    (value * parts).round() / parts
+}
