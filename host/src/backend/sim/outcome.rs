@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use super::Sim;
 use super::account::{self, Life};
+use super::{Service, Sim};
 use crate::definitions::node::Fleet;
 use crate::engine::TargetId;
 use crate::ledger::Summary;
@@ -56,7 +56,9 @@ impl<I> Sim<I> {
 
     /// The sums of a service until now. `panics` is the policies' to say, and 0.
     pub fn summary(&self, service: TargetId) -> Summary {
-        self.services[service.index()].account.summary(self.now_us, self.lives(service))
+        let Service { account, gate, .. } = &self.services[service.index()];
+        let unfinished = u64::from(gate.waiting()) + u64::from(gate.in_flight());
+        account.summary(self.now_us, unfinished, self.lives(service))
     }
 
     /// The sums over all services until now. `max_replicas` is of all together, and `panics` 0.
