@@ -13,6 +13,7 @@ use tidegate::backend::Backend as _;
 use tidegate::backend::sim::{Fault, Faults, Sim, SimInputError};
 use tidegate::definitions::model::{LoadPath, Model};
 use tidegate::engine::{Bounds, Phase, Plan, TargetId};
+use tidegate::recorder::Books as _;
 use tidegate::seed::Seed;
 use tidegate::time::Time;
 use tidegate::trace::{Item, Work};

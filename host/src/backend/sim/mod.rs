@@ -16,7 +16,6 @@ mod server;
 mod speed;
 
 pub use input::{Fault, Faults, SimInput, SimInputError, SimService};
-pub use outcome::ClassUse;
 pub use speed::{Speed, TooLarge};
 
 use self::account::Account;
@@ -29,6 +28,7 @@ use crate::definitions::node::Fleet;
 use crate::engine::{Action, Event, Observation, Plan, TargetId};
 use crate::gateway::{Ask, Dispatch, Gate, Left, RequestHandle};
 use crate::heap::IndexedHeap;
+use crate::recorder::ClassUse;
 use crate::seed::Seed;
 use crate::time::Time;
 use crate::trace::{Item, Work};
