@@ -89,7 +89,7 @@ impl Fleet {
         Fleet::parse(&text, &file)
     }
 
-    fn parse(text: &str, file: &str) -> Result<(Fleet, Vec<Warning>), DefinitionError> {
+    pub(super) fn parse(text: &str, file: &str) -> Result<(Fleet, Vec<Warning>), DefinitionError> {
         if openb::is_openb(text) {
             return openb::parse(text, file);
         }
@@ -124,7 +124,7 @@ pub(super) fn fleet(
         }
     }
     if machines.is_empty() && notes.faults.is_empty() {
-        notes.fault(1, "nodes", "empty", "at least one node");
+        notes.fault(1, "the file", "without nodes", "at least one node");
     }
     let mut machines: Vec<Machine> = machines.into_iter().map(|(_, machine)| machine).collect();
     machines.sort_by(|one, other| one.node.name.cmp(&other.node.name));
@@ -202,9 +202,12 @@ impl Reading<'_> {
                 self.classes.push(Listed::own(class));
             }
         }
-        let nodes = fields.need("nodes", "a list of nodes", &mut self.notes);
-        for at in nodes.map_or(Vec::new(), |at| at.items(&mut self.notes)) {
-            self.nodes(&at);
+        if let Some(nodes) = fields.need("nodes", "a list of nodes", &mut self.notes) {
+            let items = nodes.items(&mut self.notes);
+            if items.is_empty() && nodes.is_list() {
+                nodes.refuse(&mut self.notes, "at least one node");
+            }
+            items.iter().for_each(|at| self.nodes(at));
         }
         fields
             .get("store")
@@ -441,7 +444,7 @@ mod tests {
         n.yaml:13: nodes[4] is 7, expected a map
         "#);
         insta::assert_snapshot!(told("nodes:\n- {name: a, cpu: 1, memory: 1}\n- {name: a, cpu: 1, memory: 1}\n"), @"n.yaml:5: the node's name is a, which line 4 has too, expected a name that no other node has");
-        insta::assert_snapshot!(told("nodes: []\n"), @"n.yaml:1: nodes is empty, expected at least one node");
+        insta::assert_snapshot!(told("nodes: []\n"), @"n.yaml:3: nodes is an empty list, expected at least one node");
         insta::assert_snapshot!(told("nodes:\n- {name: a, cpu: 1, memory: 1, gpus: 1, gpuClass: rtx-pro-server-6000}\n"), @r#"n.yaml:4: nodes[0].gpuClass is "rtx-pro-server-6000", expected a class of gpuClasses in this file, or one of H100_NVLINK_80GB, H100_PCIE, A100_NVLINK_80GB, A100_PCIE_80GB, A100_NVLINK, A100_PCIE_40GB, A40, RTX_A6000, RTX_A5000, RTX_A4000, Tesla_V100_NVLINK, Tesla_V100_32GB, Quadro_RTX_5000, Quadro_RTX_4000, Tesla_T4, Tesla_P100, A10, A10G, L4, L40S, RTX_4090, H200, G1, G2, G3"#);
         let other = Fleet::parse("apiVersion: v1\nkind: NodeList\n", "n.yaml");
         insta::assert_snapshot!(other.expect_err("it is of another kind"), @r#"
