@@ -265,7 +265,13 @@ impl Reading<'_> {
         let notes = &mut self.notes;
         let Some(fields) = at.fields(&known, Unknown::Refused, notes) else { return };
         let name = fields.need("name", "a name", notes).and_then(|at| at.text(notes));
-        let count = fields.get("count").map(|at| at.count(1, notes));
+        let count = fields.get("count").map(|at| {
+            let count = at.count(1, notes);
+            if count.is_some_and(|count| count > NODES_AT_MOST) {
+                at.refuse(notes, format!("at most {NODES_AT_MOST}"));
+            }
+            count.filter(|count| *count <= NODES_AT_MOST)
+        });
         let cpu = fields.need("cpu", "a quantity, as 96", notes);
         let cpu = cpu.and_then(|at| at.amount(Quantity::milli, notes));
         let memory = fields.need("memory", "a quantity, as 512Gi", notes);
@@ -322,7 +328,7 @@ impl Reading<'_> {
         match count {
             None => self.machines.push((fields.line(), pattern)),
             Some(count) => {
-                for ordinal in 0..count.unwrap_or(0).min(NODES_AT_MOST) {
+                for ordinal in 0..count.unwrap_or(0) {
                     let mut one = pattern.clone();
                     one.node.name = format!("{}-{ordinal}", pattern.node.name);
                     let hostname = one.node.labels.get_mut("kubernetes.io/hostname");
@@ -427,13 +433,13 @@ mod tests {
 
     #[test]
     fn every_fault_is_told_with_its_place() {
-        insta::assert_snapshot!(told("store: {gbPerSecond: 0}\nnodes:\n- name: a\n  cpu: four\n  memory: 16GB\n  gpus: 1\n  gpuclass: A40\n- {name: b, count: 0, cpu: -1, memory: 999Ei, gpus: 8, gpuClass: A4O}\n- {name: c, cpu: 1, memory: 1, gpuClass: A40, taints: [{key: x, effect: Never}]}\n- {cpu: 1, memory: 1, gpus: 1.5}\n- 7\n"), @r#"
+        insta::assert_snapshot!(told("store: {gbPerSecond: 0}\nnodes:\n- name: a\n  cpu: four\n  memory: 16GB\n  gpus: 1\n  gpuclass: A40\n- {name: b, count: 4000000, cpu: -1, memory: 999Ei, gpus: 8, gpuClass: A4O}\n- {name: c, cpu: 1, memory: 1, gpuClass: A40, taints: [{key: x, effect: Never}]}\n- {cpu: 1, memory: 1, gpus: 1.5}\n- 7\n"), @r#"
         n.yaml:3: store.gbPerSecond is 0, expected a number above 0
         n.yaml:5: nodes[0].gpuClass is missing, expected a class, as A40
         n.yaml:6: nodes[0].cpu is "four", expected a quantity, as 4, 500m or 16Gi
         n.yaml:7: nodes[0].memory is "16GB", expected a quantity, as 4, 500m or 16Gi
         n.yaml:9: nodes[0].gpuclass is no known key, expected gpuClass
-        n.yaml:10: nodes[1].count is 0, expected a whole number of at least 1
+        n.yaml:10: nodes[1].count is 4000000, expected at most 100000
         n.yaml:10: nodes[1].cpu is -1, expected a quantity, as 4, 500m or 16Gi
         n.yaml:10: nodes[1].memory is "999Ei", expected less than 2⁶⁴
         n.yaml:10: nodes[1].gpuClass is "A4O", expected A40
