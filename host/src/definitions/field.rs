@@ -234,6 +234,10 @@ impl<'a> At<'a> {
         matches!(self.tree.value, Value::Map(_))
     }
 
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.tree.value, Value::List(_))
+    }
+
     /// The text of a key, if it is a map that has it; notes nothing.
     pub(super) fn key(&self, key: &str) -> Option<&'a str> {
         let Value::Map(entries) = &self.tree.value else { return None };

@@ -138,6 +138,7 @@ fn hints_of<'a>(annotations: &Annotations<'a>) -> Hints<'a> {
         model: said("tidegate.dev/model"),
         loader: said("tidegate.dev/loader"),
         engine: said("tidegate.dev/engine"),
+        place: "the annotation tidegate.dev/model",
         ..Hints::default()
     }
 }

@@ -5,6 +5,10 @@ mod fault;
 mod field;
 mod gpu;
 mod kserve;
+#[cfg(test)]
+mod mangled;
+#[cfg(test)]
+mod manifests;
 pub mod model;
 pub mod node;
 mod openb;

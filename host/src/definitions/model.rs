@@ -127,7 +127,7 @@ impl Catalogue {
         Catalogue::builtin().parse(&text, &file)
     }
 
-    fn parse(
+    pub(super) fn parse(
         mut self,
         text: &str,
         file: &str,

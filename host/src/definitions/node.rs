@@ -89,7 +89,7 @@ impl Fleet {
         Fleet::parse(&text, &file)
     }
 
-    fn parse(text: &str, file: &str) -> Result<(Fleet, Vec<Warning>), DefinitionError> {
+    pub(super) fn parse(text: &str, file: &str) -> Result<(Fleet, Vec<Warning>), DefinitionError> {
         if openb::is_openb(text) {
             return openb::parse(text, file);
         }
@@ -124,7 +124,7 @@ pub(super) fn fleet(
         }
     }
     if machines.is_empty() && notes.faults.is_empty() {
-        notes.fault(1, "nodes", "empty", "at least one node");
+        notes.fault(1, "the file", "without nodes", "at least one node");
     }
     let mut machines: Vec<Machine> = machines.into_iter().map(|(_, machine)| machine).collect();
     machines.sort_by(|one, other| one.node.name.cmp(&other.node.name));
@@ -202,9 +202,12 @@ impl Reading<'_> {
                 self.classes.push(Listed::own(class));
             }
         }
-        let nodes = fields.need("nodes", "a list of nodes", &mut self.notes);
-        for at in nodes.map_or(Vec::new(), |at| at.items(&mut self.notes)) {
-            self.nodes(&at);
+        if let Some(nodes) = fields.need("nodes", "a list of nodes", &mut self.notes) {
+            let items = nodes.items(&mut self.notes);
+            if items.is_empty() && nodes.is_list() {
+                nodes.refuse(&mut self.notes, "at least one node");
+            }
+            items.iter().for_each(|at| self.nodes(at));
         }
         fields
             .get("store")
@@ -262,7 +265,13 @@ impl Reading<'_> {
         let notes = &mut self.notes;
         let Some(fields) = at.fields(&known, Unknown::Refused, notes) else { return };
         let name = fields.need("name", "a name", notes).and_then(|at| at.text(notes));
-        let count = fields.get("count").map(|at| at.count(1, notes));
+        let count = fields.get("count").map(|at| {
+            let count = at.count(1, notes);
+            if count.is_some_and(|count| count > NODES_AT_MOST) {
+                at.refuse(notes, format!("at most {NODES_AT_MOST}"));
+            }
+            count.filter(|count| *count <= NODES_AT_MOST)
+        });
         let cpu = fields.need("cpu", "a quantity, as 96", notes);
         let cpu = cpu.and_then(|at| at.amount(Quantity::milli, notes));
         let memory = fields.need("memory", "a quantity, as 512Gi", notes);
@@ -319,7 +328,7 @@ impl Reading<'_> {
         match count {
             None => self.machines.push((fields.line(), pattern)),
             Some(count) => {
-                for ordinal in 0..count.unwrap_or(0).min(NODES_AT_MOST) {
+                for ordinal in 0..count.unwrap_or(0) {
                     let mut one = pattern.clone();
                     one.node.name = format!("{}-{ordinal}", pattern.node.name);
                     let hostname = one.node.labels.get_mut("kubernetes.io/hostname");
@@ -424,13 +433,13 @@ mod tests {
 
     #[test]
     fn every_fault_is_told_with_its_place() {
-        insta::assert_snapshot!(told("store: {gbPerSecond: 0}\nnodes:\n- name: a\n  cpu: four\n  memory: 16GB\n  gpus: 1\n  gpuclass: A40\n- {name: b, count: 0, cpu: -1, memory: 999Ei, gpus: 8, gpuClass: A4O}\n- {name: c, cpu: 1, memory: 1, gpuClass: A40, taints: [{key: x, effect: Never}]}\n- {cpu: 1, memory: 1, gpus: 1.5}\n- 7\n"), @r#"
+        insta::assert_snapshot!(told("store: {gbPerSecond: 0}\nnodes:\n- name: a\n  cpu: four\n  memory: 16GB\n  gpus: 1\n  gpuclass: A40\n- {name: b, count: 4000000, cpu: -1, memory: 999Ei, gpus: 8, gpuClass: A4O}\n- {name: c, cpu: 1, memory: 1, gpuClass: A40, taints: [{key: x, effect: Never}]}\n- {cpu: 1, memory: 1, gpus: 1.5}\n- 7\n"), @r#"
         n.yaml:3: store.gbPerSecond is 0, expected a number above 0
         n.yaml:5: nodes[0].gpuClass is missing, expected a class, as A40
         n.yaml:6: nodes[0].cpu is "four", expected a quantity, as 4, 500m or 16Gi
         n.yaml:7: nodes[0].memory is "16GB", expected a quantity, as 4, 500m or 16Gi
         n.yaml:9: nodes[0].gpuclass is no known key, expected gpuClass
-        n.yaml:10: nodes[1].count is 0, expected a whole number of at least 1
+        n.yaml:10: nodes[1].count is 4000000, expected at most 100000
         n.yaml:10: nodes[1].cpu is -1, expected a quantity, as 4, 500m or 16Gi
         n.yaml:10: nodes[1].memory is "999Ei", expected less than 2⁶⁴
         n.yaml:10: nodes[1].gpuClass is "A4O", expected A40
@@ -441,7 +450,7 @@ mod tests {
         n.yaml:13: nodes[4] is 7, expected a map
         "#);
         insta::assert_snapshot!(told("nodes:\n- {name: a, cpu: 1, memory: 1}\n- {name: a, cpu: 1, memory: 1}\n"), @"n.yaml:5: the node's name is a, which line 4 has too, expected a name that no other node has");
-        insta::assert_snapshot!(told("nodes: []\n"), @"n.yaml:1: nodes is empty, expected at least one node");
+        insta::assert_snapshot!(told("nodes: []\n"), @"n.yaml:3: nodes is an empty list, expected at least one node");
         insta::assert_snapshot!(told("nodes:\n- {name: a, cpu: 1, memory: 1, gpus: 1, gpuClass: rtx-pro-server-6000}\n"), @r#"n.yaml:4: nodes[0].gpuClass is "rtx-pro-server-6000", expected a class of gpuClasses in this file, or one of H100_NVLINK_80GB, H100_PCIE, A100_NVLINK_80GB, A100_PCIE_80GB, A100_NVLINK, A100_PCIE_40GB, A40, RTX_A6000, RTX_A5000, RTX_A4000, Tesla_V100_NVLINK, Tesla_V100_32GB, Quadro_RTX_5000, Quadro_RTX_4000, Tesla_T4, Tesla_P100, A10, A10G, L4, L40S, RTX_4090, H200, G1, G2, G3"#);
         let other = Fleet::parse("apiVersion: v1\nkind: NodeList\n", "n.yaml");
         insta::assert_snapshot!(other.expect_err("it is of another kind"), @r#"

@@ -191,6 +191,8 @@ pub(super) struct Hints<'a> {
     pub(super) addresses: Vec<String>,
     /// The server's arguments.
     pub(super) args: Vec<String>,
+    /// Where the author could say it outright, for people.
+    pub(super) place: &'static str,
     /// Served by a framework that is not for language models.
     pub(super) is_small: bool,
 }
@@ -256,7 +258,7 @@ impl<'a> Hints<'a> {
                         || "nothing says which model it serves".to_owned(),
                         |described| format!("no known model is called {described}"),
                     );
-                    notes.warn(line, format!("service {name}: {unknown}; it is taken as {}: the annotation tidegate.dev/model says which", default.name));
+                    notes.warn(line, format!("service {name}: {unknown}; it is taken as {}, unless {} says which", default.name, self.place));
                     default
                 }).clone()
             }

@@ -248,6 +248,7 @@ fn read_one(
         engine: fields.get("engine"),
         addresses: Vec::new(),
         args: Vec::new(),
+        place: "model",
         is_small: false,
     };
     service.model = hints.model(name, at.line, service.needs.gpus, catalogue, notes);
@@ -263,18 +264,5 @@ pub(super) fn check_replicas(fields: &Fields<'_>, service: &Service, notes: &mut
         && max < min
     {
         at.refuse(notes, format!("0 (no limit) or at least minReplicas, which is {min}"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_kserve_manifest_reads_as_a_service() {
-        let text = include_str!("../../../fixtures/manifests/hf-llama2-7b.yaml");
-        let read = parse(text, "m.yaml", &Catalogue::builtin()).expect("it is in order");
-        assert_eq!(read.warnings, []);
-        assert_eq!(read.services[0].model.name, "llama-2-7b");
     }
 }

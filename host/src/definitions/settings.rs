@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use tidegate_settings::{Cluster, PREFIX, Revision};
+use tidegate_settings::{Cluster, PREFIX, Reason, Revision};
 
 use super::field::{At, Notes};
 use super::service::Service;
@@ -166,6 +166,10 @@ pub(super) fn take_annotations(
     let lenient = BTreeMap::from([("allow-zero-initial-scale".to_owned(), "true".to_owned())]);
     let cluster = Cluster::read(&lenient).expect("Knative's defaults are in order");
     for error in Revision::read(&cluster, &service.all_annotations()).err().unwrap_or_default() {
+        // One that nobody wrote stands for a field, and fields were compared already.
+        if error.reason == Reason::MaxBelowMin && !annotations.contains_key(&error.name) {
+            continue;
+        }
         let (line, path) = annotations
             .get(&error.name)
             .map_or((line, error.name.clone()), |at| (at.line, at.path.clone()));

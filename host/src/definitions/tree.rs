@@ -69,6 +69,7 @@ impl Tree {
                 "a long text".to_owned()
             }
             Value::Text(text) => format!("{text:?}"),
+            Value::List(list) if list.is_empty() => "an empty list".to_owned(),
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a map".to_owned(),
         }
