@@ -219,17 +219,22 @@ pub fn unknown_annotations(annotations: &BTreeMap<String, String>) -> Vec<Warnin
 
 fn unknown<'a>(keys: impl Iterator<Item = &'a String>, known: &[String]) -> Vec<Warning> {
     keys.filter(|key| !known.contains(key))
-        .map(|key| {
-            let nearest = known
-                .iter()
-                .map(|known| (distance(key, known), known))
-                .min()
-                // Further away than a third of the word, it is another word.
-                .filter(|(distance, known)| distance * 3 <= known.len() - prefix_len(known))
-                .map(|(_, known)| known.clone());
-            Warning { key: key.clone(), nearest }
+        .map(|key| Warning {
+            key: key.clone(),
+            nearest: nearest(key, known.iter().map(String::as_str)).map(str::to_owned),
         })
         .collect()
+}
+
+/// The known word that `word` resembles most, if one does: further away than a third of it, it is another word. The autoscaler's
+/// prefix, if it has that, counts for nothing.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|known| (distance(word, known), known))
+        .min()
+        .filter(|(distance, known)| distance * 3 <= known.len() - prefix_len(known))
+        .map(|(_, known)| known)
 }
 
 fn prefix_len(key: &str) -> usize {
