@@ -168,7 +168,7 @@ impl Dense {
     ///
     /// When a built-in policy does not load.
     pub fn new(sandbox: &Sandbox) -> Result<Dense, Box<dyn Error>> {
-        replay(sandbox, 1_600.0, 600.0).map(Dense)
+        replay(sandbox, poisson(1_600.0, 600.0), 600.0).map(Dense)
     }
 
     /// Runs it.
@@ -188,7 +188,7 @@ impl Quiet {
     ///
     /// When a built-in policy does not load.
     pub fn new(sandbox: &Sandbox) -> Result<Quiet, Box<dyn Error>> {
-        replay(sandbox, 1.2, 86_400.0).map(Quiet)
+        replay(sandbox, poisson(1.2, 86_400.0), 86_400.0).map(Quiet)
     }
 
     /// Runs it.
@@ -209,12 +209,20 @@ fn timed(load: &'static str, replay: Replay) -> Result<ReplayTimes, Box<dyn Erro
     Ok(ReplayTimes { load, requests: outcome.summary.whole.requests.arrived, ticks, seconds })
 }
 
-/// Poisson arrivals for one small model on a fleet that has room.
-fn replay(sandbox: &Sandbox, rate: f64, duration_s: f64) -> Result<Replay, Box<dyn Error>> {
+/// A replay of `load` for one small model a service, on a fleet that has room, through the three built-in policies, sandboxed. It
+/// ends after `until_s` seconds.
+///
+/// # Errors
+///
+/// When a built-in policy does not load.
+pub fn replay(sandbox: &Sandbox, load: Load, until_s: f64) -> Result<Replay, Box<dyn Error>> {
     let catalogue = Catalogue::builtin();
-    let mut service = Service::default_for("load", &catalogue);
-    service.model = catalogue.default_small_model().clone();
-    service.container_concurrency = 64;
+    let service = |name: &String| Service {
+        model: catalogue.default_small_model().clone(),
+        container_concurrency: 64,
+        ..Service::default_for(name, &catalogue)
+    };
+    let services = load.services.iter().map(service).collect();
     let mut fleet = Fleet::builtin();
     let first = fleet.machines[0].clone();
     fleet.machines.extend((0..200).map(|nth| {
@@ -235,16 +243,16 @@ fn replay(sandbox: &Sandbox, rate: f64, duration_s: f64) -> Result<Replay, Box<d
         fallback: Some(Box::new(NativePlacement::<tidegate_affinity::Affinity>::new("affinity"))),
     };
     let setting = Setting {
-        load: poisson(rate, duration_s),
+        load,
         traces: vec!["bench".to_owned()],
-        services: vec![service],
+        services,
         catalogue,
         fleet,
         profile: Profile::find("gpu")?.0,
         faults: Faults::default(),
         seed: "bench".to_owned(),
         start: Time::TRACE_START,
-        until_ms: Some((duration_s * 1e3) as u64),
+        until_ms: Some((until_s * 1e3) as u64),
         explains: false,
         warnings: Vec::new(),
     };
