@@ -60,7 +60,7 @@ impl PlacementPolicy for Nowhere {
 /// Where the policies of a scenario come from.
 enum Policies {
     Native,
-    Sandboxed { knative: Package, zero: Package },
+    Sandboxed { knative: Box<Package>, zero: Box<Package> },
 }
 
 impl Policies {
@@ -68,7 +68,7 @@ impl Policies {
         let sandbox = Sandbox::new(Limits::default()).expect("a sandbox");
         let package = |name| {
             let component = builtin::builtin(name).expect("it is built in");
-            sandbox.load_trusted(component).expect("it loads")
+            Box::new(sandbox.load_trusted(component).expect("it loads"))
         };
         Policies::Sandboxed { knative: package("knative"), zero: package("scale-to-zero") }
     }
