@@ -4,25 +4,22 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use tidegate::bench::workload::Services;
-use tidegate::policy::ScalingPolicy;
-use tidegate::policy::native::NativeScaling;
-
-fn native() -> Vec<(&'static str, Box<dyn ScalingPolicy>)> {
-    vec![
-        ("knative", Box::new(NativeScaling::<tidegate_knative::Knative>::new("knative"))),
-        (
-            "scale-to-zero",
-            Box::new(NativeScaling::<tidegate_scale_to_zero::ScaleToZero>::new("scale-to-zero")),
-        ),
-    ]
-}
+use tidegate::bench::{SERVICES, component_stages, native_stages};
+use tidegate::policy::{Limits, Sandbox};
 
 fn ticks(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("tick over 10,000 services");
-    group.measurement_time(Duration::from_secs(5)).sample_size(20);
-    let mut services = Services::new(10_000, native());
-    group.bench_function("native", |bencher| bencher.iter(|| services.tick()));
-    group.finish();
+    let sandbox = Sandbox::new(Limits::default()).expect("the default limits are in order");
+    for (load, moves) in [("moves a little", false), ("changes every decision", true)] {
+        let mut group =
+            criterion.benchmark_group(format!("tick over {SERVICES} services, load {load}"));
+        group.measurement_time(Duration::from_secs(5)).sample_size(20);
+        let stages = component_stages(&sandbox).expect("they load");
+        for (kind, stages) in [("native", native_stages()), ("sandboxed", stages)] {
+            let mut services = Services::new(SERVICES, moves, stages);
+            group.bench_function(kind, |bencher| bencher.iter(|| services.tick()));
+        }
+        group.finish();
+    }
 }
 
 criterion_group!(benches, ticks);

@@ -21,7 +21,7 @@ pub struct Outcome {
     pub services: Vec<ServiceOutcome>,
     /// GPUs of each class over time, sorted by class.
     pub classes: Vec<ClassOutcome>,
-    /// Policies that failed, and what was done instead. Equal ones in a row are one.
+    /// Policies that failed and replicas that found no place, and what was done instead. What was told before is counted.
     pub failures: Vec<FailureNote>,
     /// What people should know about the input, in order.
     pub warnings: Vec<String>,
@@ -145,7 +145,7 @@ pub struct ClassOutcome {
     pub used: Vec<u32>,
 }
 
-/// A policy that gave no answer.
+/// A policy that gave no answer, or replicas that the placement policy found no node for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FailureNote {
@@ -157,9 +157,9 @@ pub struct FailureNote {
     pub services: Vec<String>,
     /// What happened.
     pub message: String,
-    /// What the host did instead.
+    /// What the host did instead: `hold`, `skip`, `fallback`, `closed`; `wait` where replicas found no node.
     pub instead: String,
-    /// How often in a row.
+    /// How often.
     pub times: u64,
 }
 

@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod bench;
+pub mod cli;
 pub mod definitions;
 pub mod engine;
 pub mod gateway;
@@ -13,6 +14,7 @@ pub mod journal;
 pub mod ledger;
 pub mod policy;
 pub mod recorder;
+pub mod replay;
 pub mod report;
 pub mod run;
 pub mod seed;

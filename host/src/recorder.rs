@@ -2,7 +2,7 @@
 //! grow with the length of the run but for the list of decisions, which has an end. It decides nothing.
 
 use crate::engine::{
-    Action, Change, ClampRule, Engine, Event, Observation, Plan, Signal, TargetId,
+    Action, Change, ClampRule, Engine, Event, Observation, PLACEMENT, Plan, Signal, TargetId,
 };
 use crate::ledger::{ChangeNote, ClassOutcome, FailureNote, Series, ServiceOutcome};
 use crate::time::Time;
@@ -13,6 +13,8 @@ const POINTS_AT_MOST: usize = 1_000;
 const POINTS_IN_ALL: usize = 1_000_000;
 /// Decisions that are kept.
 const CHANGES_AT_MOST: u64 = 50_000;
+/// Failures that differ and are kept.
+const FAILURES_AT_MOST: usize = 1_000;
 /// Services that a note on a failure names.
 const SERVICES_NAMED: usize = 3;
 
@@ -48,6 +50,8 @@ pub struct Record {
     pub failures: Vec<FailureNote>,
     /// Decisions that were not kept.
     pub changes_left_out: u64,
+    /// Failures that were not kept.
+    pub failures_left_out: u64,
     /// When the last step was.
     pub end: Time,
 }
@@ -63,6 +67,7 @@ pub struct Recorder {
     points_at_most: usize,
     classes: Vec<ClassOutcome>,
     failures: Vec<FailureNote>,
+    failures_left_out: u64,
     changes: u64,
 }
 
@@ -105,6 +110,7 @@ impl Recorder {
             points_at_most,
             classes: Vec::new(),
             failures: Vec::new(),
+            failures_left_out: 0,
             changes: 0,
         }
     }
@@ -147,26 +153,46 @@ impl Recorder {
         for change in &plan.changes {
             self.note_change(seen.at, change);
         }
+        for unplaced in &plan.unplaced {
+            self.note_failure(FailureNote {
+                at_s: self.seconds(seen.at),
+                stage: PLACEMENT.to_owned(),
+                services: vec![self.targets[unplaced.target.index()].outcome.name.clone()],
+                message: match unplaced.reason.as_str() {
+                    "" => "no node takes a replica".to_owned(),
+                    reason => reason.to_owned(),
+                },
+                instead: "wait".to_owned(),
+                times: 1,
+            });
+        }
         for failure in &plan.failures {
             let services = failure.targets.iter().take(SERVICES_NAMED);
             let services =
                 services.map(|id| self.targets[id.index()].outcome.name.clone()).collect();
-            let note = FailureNote {
+            self.note_failure(FailureNote {
                 at_s: self.seconds(seen.at),
                 stage: failure.stage.clone(),
                 services,
                 message: failure.message.clone(),
                 instead: failure.instead.clone(),
                 times: 1,
-            };
-            match self.failures.iter_mut().rev().find(|known| {
-                known.stage == note.stage
-                    && known.message == note.message
-                    && known.instead == note.instead
-            }) {
-                Some(known) => known.times += 1,
-                None => self.failures.push(note),
-            }
+            });
+        }
+    }
+
+    /// Notes a failure, or counts it where the like of it is known.
+    fn note_failure(&mut self, note: FailureNote) {
+        let known = self.failures.iter().rposition(|known| {
+            known.stage == note.stage
+                && known.message == note.message
+                && known.instead == note.instead
+                && known.services == note.services
+        });
+        match known {
+            Some(known) => self.failures[known].times += 1,
+            None if self.failures.len() < FAILURES_AT_MOST => self.failures.push(note),
+            None => self.failures_left_out += 1,
         }
     }
 
@@ -184,6 +210,7 @@ impl Recorder {
             targets,
             classes: self.classes,
             failures: self.failures,
+            failures_left_out: self.failures_left_out,
             changes_left_out: self.changes.saturating_sub(CHANGES_AT_MOST),
             end: self.end,
         }

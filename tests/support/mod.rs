@@ -2,13 +2,15 @@
 //! natively, over it.
 #![expect(unreachable_pub, reason = "a module of a test")]
 
+pub mod by_hand;
+
 use tidegate::backend::Backend as _;
 use tidegate::backend::sim::{Faults, Sim, SimInput, SimService};
 use tidegate::definitions::model::{LoadPath, Loader, Model};
 use tidegate::definitions::node::{Fleet, GpuClass, Machine};
 use tidegate::engine::{
-    Action, Bounds, Engine, Event, Node, Observation, OnFailure, Options, Owner, Phase, Plan,
-    Resources, Stage, TargetId, TargetName, TargetSpec,
+    Action, Bounds, Engine, Event, Node, Observation, OnFailure, Options, Owner, Plan, Resources,
+    Stage, TargetId, TargetName, TargetSpec,
 };
 use tidegate::gateway::Limits;
 use tidegate::ledger::Summary;
@@ -185,14 +187,46 @@ impl Ran {
         self.sim.summary(TargetId(at as u32))
     }
 
-    /// Seconds from the start to a phase of a replica, for each replica that reached it.
-    pub fn reached(&self, wanted: impl Fn(&Phase) -> bool) -> Vec<f64> {
-        let is_it = |event: &Event| matches!(event, Event::Replica(_, phase) if wanted(phase));
-        let times = self.steps.iter().flat_map(|(seen, _)| {
-            let count = seen.events.iter().filter(|event| is_it(event)).count();
-            vec![seen.at.since(START) as f64 / 1e3; count]
-        });
-        times.collect()
+    /// Seconds and values of the reported concurrency of a service.
+    pub fn concurrency(&self, name: &str) -> Vec<(u64, f64)> {
+        let at = self.names.iter().position(|known| known == name).expect("the service is there");
+        let value = |event: &Event| match event {
+            Event::Report(target, report) if target.index() == at => {
+                Some((report.second - START.second(), report.values[0]))
+            }
+            _ => None,
+        };
+        self.steps.iter().flat_map(|(seen, _)| seen.events.iter().filter_map(value)).collect()
+    }
+
+    /// What happened to replicas, and what was wanted, as a timeline.
+    pub fn told(&self) -> String {
+        let mut text = String::new();
+        for (seen, plan) in &self.steps {
+            let at_s = seen.at.since(START) as f64 / 1e3;
+            let mut line = |what: String| text += &format!("{at_s:>8.3}  {what}\n");
+            for event in &seen.events {
+                match event {
+                    Event::Replica(id, phase) => line(format!("{} {phase:?}", id.ordinal)),
+                    Event::Nodes(nodes) => line(format!("{} nodes", nodes.len())),
+                    Event::Waiting(_) => line("waiting".into()),
+                    _ => {}
+                }
+            }
+            for change in &plan.changes {
+                line(format!("wanted {}", change.to));
+            }
+            for action in &plan.actions {
+                match action {
+                    Action::Start { replica, node } => {
+                        line(format!("start {} on node {}", replica.ordinal, node.0));
+                    }
+                    Action::Drain { replica } => line(format!("drain {}", replica.ordinal)),
+                    Action::Scale { .. } => {}
+                }
+            }
+        }
+        text
     }
 
     /// Seconds from the start to each start of a replica.
@@ -256,7 +290,12 @@ where
 {
     let names: Vec<String> = world.services.iter().map(|one| one.name.clone()).collect();
     let engine = engine(&world, &names);
-    let input = SimInput {
+    (engine, Sim::new(input(world), load).expect("a simulation"))
+}
+
+/// What the simulation of a world is given.
+pub fn input(world: World) -> SimInput {
+    SimInput {
         start: START,
         seed: Seed::new(&world.seed),
         fleet: world.fleet,
@@ -264,8 +303,7 @@ where
         faults: world.faults,
         tick_ms: TICK_MS,
         until: world.until_s.map(|until_s| START + until_s * 1_000),
-    };
-    (engine, Sim::new(input, load).expect("a simulation"))
+    }
 }
 
 /// Runs a world under `load`, whose services are positions in the world's list.

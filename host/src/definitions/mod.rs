@@ -1,7 +1,26 @@
 //! Files that people write: which policies decide, which services there are, on which nodes. It reads and checks them, and knows
 //! nothing of how they are used.
 
+mod fault;
+mod field;
+mod gpu;
+mod kserve;
+#[cfg(test)]
+mod mangled;
+#[cfg(test)]
+mod manifests;
 pub mod model;
 pub mod node;
+mod openb;
+mod pod;
 pub mod policies;
+pub mod profile;
+mod quantity;
 pub mod service;
+pub mod settings;
+mod tree;
+
+pub use fault::{DefinitionError, Fault, Warning};
+
+/// The version of our own files.
+const API_VERSION: &str = "tidegate.dev/v1alpha1";

@@ -1,9 +1,15 @@
 //! Services: what is scaled, as people write it down (KServe's InferenceService, or a short form of our own). It knows nothing of
 //! how it is scaled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use super::model::Model;
+use super::fault::{DefinitionError, Warning, read_text};
+use super::field::{At, Fields, Notes, Unknown, is_ours};
+use super::model::{self, Catalogue, Model};
+use super::pod::{self, Hints};
+use super::quantity::Quantity;
+use super::{API_VERSION, kserve, settings, tree};
 use crate::engine::Resources;
 
 /// A service.
@@ -33,4 +39,230 @@ pub struct Service {
     pub pod: serde_json::Value,
     /// What its replicas serve.
     pub model: Model,
+}
+
+/// What reading services came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Read {
+    /// In the order of the file, names unique.
+    pub services: Vec<Service>,
+    /// What their author should know.
+    pub warnings: Vec<Warning>,
+}
+
+/// Knative's `revision-timeout-seconds`.
+pub(super) const TIMEOUT_S: f64 = 300.0;
+/// Knative's progress deadline.
+pub(super) const PROGRESS_DEADLINE_MS: u64 = 600_000;
+/// Requests that a Knative activator holds for a revision.
+pub(super) const QUEUE_LIMIT: u32 = 10_000;
+/// What one replica takes at once where our own form does not say. KServe's and Knative's default is no limit.
+const CONTAINER_CONCURRENCY: u32 = 8;
+/// What one replica of our own form takes where it does not say. Assumed.
+const NEEDS: Resources = Resources { cpu_milli: 4_000, memory_bytes: 32 << 30, gpus: 1 };
+
+/// Reads the services of a file: KServe's InferenceService, a plain Knative Service, and our own short form, as many documents as
+/// there are. A document of kind `Models` in it adds to `catalogue` for these services.
+///
+/// # Errors
+///
+/// When the file cannot be read or anything in it is wrong; all faults are told.
+pub fn read(path: &Path, catalogue: &Catalogue) -> Result<Read, DefinitionError> {
+    let (text, file) = read_text(path)?;
+    parse(&text, &file, catalogue)
+}
+
+pub(super) fn parse(
+    text: &str,
+    file: &str,
+    catalogue: &Catalogue,
+) -> Result<Read, DefinitionError> {
+    let documents = tree::parse(text, file)?;
+    let mut notes = Notes::new(file);
+    let mut catalogue = catalogue.clone();
+    let roots: Vec<At<'_>> = documents.iter().map(At::root).collect();
+    for root in roots.iter().filter(|root| is_of(root, API_VERSION, model::KIND)) {
+        catalogue.extend(root, &mut notes);
+    }
+    let mut drafts = Vec::new();
+    for root in &roots {
+        drafts.extend(read_document(root, &catalogue, &mut notes));
+    }
+    if documents.is_empty() {
+        notes.fault(1, "the file", "empty", EXPECTED);
+    }
+    let mut names = BTreeSet::new();
+    let mut services = Vec::new();
+    for (line, service) in drafts {
+        if !names.insert(service.name.clone()) {
+            let field = "the service's name";
+            notes.fault(line, field, &service.name, "a name that no earlier service has");
+        }
+        services.push(service);
+    }
+    let (services, warnings) = notes.or(services)?;
+    Ok(Read { services, warnings })
+}
+
+const EXPECTED: &str = "InferenceService of serving.kserve.io/v1beta1, Service of serving.knative.dev/v1, or Services of tidegate.dev/v1alpha1";
+
+fn is_of(root: &At<'_>, version: &str, kind: &str) -> bool {
+    (root.key("apiVersion"), root.key("kind")) == (Some(version), Some(kind))
+}
+
+/// The services of a document, with the line of each.
+fn read_document(
+    root: &At<'_>,
+    catalogue: &Catalogue,
+    notes: &mut Notes<'_>,
+) -> Vec<(u64, Service)> {
+    match (root.key("apiVersion"), root.key("kind")) {
+        (Some(API_VERSION), Some(model::KIND)) => Vec::new(),
+        (Some(API_VERSION), Some("Services")) => read_own(root, catalogue, notes),
+        (Some("serving.kserve.io/v1beta1"), Some("InferenceService")) => {
+            kserve::read_inference_service(root, catalogue, notes).into_iter().collect()
+        }
+        (Some("serving.knative.dev/v1"), Some("Service")) => {
+            kserve::read_knative_service(root, catalogue, notes).into_iter().collect()
+        }
+        // What stands beside services in files that people apply whole: accounts, secrets, claims.
+        (Some("v1"), Some(kind)) if kind != "List" => {
+            notes.warn(root.line, format!("{kind} of v1 is no service and has no effect"));
+            Vec::new()
+        }
+        (Some(version), Some(kind)) => {
+            let line = root.line_of("kind");
+            notes.fault(line, "kind", format!("{kind} of {version}"), EXPECTED);
+            Vec::new()
+        }
+        (_, kind) => {
+            let missing = if kind.is_some() { "apiVersion" } else { "kind" };
+            notes.fault(root.line, missing, "missing", EXPECTED);
+            Vec::new()
+        }
+    }
+}
+
+impl Service {
+    /// A service of a trace that nobody has described: the default model on one GPU, eight requests at once, and whatever else is
+    /// the default of our own form.
+    pub fn default_for(name: &str, catalogue: &Catalogue) -> Service {
+        Service {
+            name: name.to_owned(),
+            trace: None,
+            min_replicas: None,
+            max_replicas: None,
+            container_concurrency: CONTAINER_CONCURRENCY,
+            timeout_s: TIMEOUT_S,
+            progress_deadline_ms: PROGRESS_DEADLINE_MS,
+            queue_limit: QUEUE_LIMIT,
+            annotations: BTreeMap::new(),
+            needs: NEEDS,
+            pod: pod::no_constraints(),
+            model: catalogue.default_model().clone(),
+        }
+    }
+}
+
+/// Reads our own form: a list of services, or a map by name.
+fn read_own(root: &At<'_>, catalogue: &Catalogue, notes: &mut Notes<'_>) -> Vec<(u64, Service)> {
+    let known = ["apiVersion", "kind", "services"];
+    let Some(fields) = root.fields(&known, Unknown::Refused, notes) else { return Vec::new() };
+    if !is_ours(&fields, "Services", notes) {
+        return Vec::new();
+    }
+    let Some(at) = fields.need("services", "a list of services", notes) else { return Vec::new() };
+    let mut services = Vec::new();
+    if at.is_map() {
+        for (name, at) in at.entries(notes) {
+            services.extend(read_one(&at, Some(name), catalogue, notes));
+        }
+    } else {
+        for at in at.items(notes) {
+            services.extend(read_one(&at, None, catalogue, notes));
+        }
+    }
+    services
+}
+
+fn read_one(
+    at: &At<'_>,
+    name: Option<&str>,
+    catalogue: &Catalogue,
+    notes: &mut Notes<'_>,
+) -> Option<(u64, Service)> {
+    let known = [
+        "name",
+        "trace",
+        "model",
+        "loader",
+        "engine",
+        "minReplicas",
+        "maxReplicas",
+        "containerConcurrency",
+        "timeout",
+        "progressDeadline",
+        "queueLimit",
+        "gpus",
+        "cpu",
+        "memory",
+        "nodeSelector",
+        "affinity",
+        "tolerations",
+        "annotations",
+    ];
+    let known = if name.is_some() { &known[1..] } else { &known[..] };
+    let fields = at.fields(known, Unknown::Refused, notes)?;
+    let name = match name {
+        Some(name) => name,
+        None => fields.need("name", "a name", notes)?.scalar(notes)?,
+    };
+    let mut service = Service::default_for(name, catalogue);
+    let count = |key: &str, notes: &mut Notes<'_>| fields.get(key)?.count(0, notes);
+    service.min_replicas = count("minReplicas", notes);
+    service.max_replicas = count("maxReplicas", notes);
+    check_replicas(&fields, &service, notes);
+    service.container_concurrency =
+        count("containerConcurrency", notes).unwrap_or(CONTAINER_CONCURRENCY);
+    service.queue_limit = count("queueLimit", notes).unwrap_or(QUEUE_LIMIT);
+    service.needs.gpus = count("gpus", notes).unwrap_or(NEEDS.gpus);
+    let amount = |key: &str, unit: fn(Quantity) -> Option<u64>, notes: &mut Notes<'_>| {
+        fields.get(key)?.amount(unit, notes)
+    };
+    service.needs.cpu_milli = amount("cpu", Quantity::milli, notes).unwrap_or(NEEDS.cpu_milli);
+    service.needs.memory_bytes =
+        amount("memory", Quantity::units, notes).unwrap_or(NEEDS.memory_bytes);
+    service.timeout_s = fields
+        .get("timeout")
+        .and_then(|at| at.duration_ms(notes))
+        .map_or(TIMEOUT_S, |ms| ms as f64 / 1e3);
+    service.progress_deadline_ms =
+        fields.or("progressDeadline", PROGRESS_DEADLINE_MS, notes, At::duration_ms);
+    let trace = fields.get("trace").and_then(|at| at.scalar(notes));
+    service.trace = trace.map(str::to_owned);
+    service.pod = pod::constraints(&fields, notes);
+    let annotations = settings::read_annotations(fields.get("annotations"), notes);
+    let hints = Hints {
+        model: fields.get("model"),
+        loader: fields.get("loader"),
+        engine: fields.get("engine"),
+        addresses: Vec::new(),
+        args: Vec::new(),
+        place: "model",
+        is_small: false,
+    };
+    service.model = hints.model(name, at.line, service.needs.gpus, catalogue, notes);
+    settings::take_annotations(&mut service, annotations, at.line, notes);
+    Some((at.line, service))
+}
+
+/// Notes a maximum below the minimum.
+pub(super) fn check_replicas(fields: &Fields<'_>, service: &Service, notes: &mut Notes<'_>) {
+    if let (Some(at), Some(min), Some(max)) =
+        (fields.get("maxReplicas"), service.min_replicas, service.max_replicas)
+        && max != 0
+        && max < min
+    {
+        at.refuse(notes, format!("0 (no limit) or at least minReplicas, which is {min}"));
+    }
 }

@@ -29,7 +29,7 @@ pub use chain::{BindTargetError, OnFailure, Stage};
 pub use fleet::{Node, NodeId, Resources, Taint, TaintEffect};
 pub use observation::{Counts, Event, Observation, Phase, Report};
 pub use placing::PLACEMENT;
-pub use plan::{Action, Change, Clamp, ClampRule, Plan, StageFailure, StageSaid};
+pub use plan::{Action, Change, Clamp, ClampRule, Plan, StageFailure, StageSaid, Unplaced};
 pub use replicas::{Replica, ReplicaSet, ReplicaState};
 pub use signal::Signal;
 pub use target::{Bounds, Owner, ReplicaId, TargetId, TargetName, TargetSpec};
@@ -308,7 +308,7 @@ impl Engine {
             }
             target.is_poked = false;
         }
-        self.placing.place_pending(now, &mut self.targets, &mut plan.actions, &mut plan.failures);
+        self.placing.place_pending(now, self.options.explains, &mut self.targets, &mut plan);
         self.tell_changes(&mut plan);
         plan.wake_at = self.wake_at(now);
         plan

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::chain::BindTargetError;
 use super::fleet::{Node, NodeId, Resources, TaintEffect};
-use super::plan::{Action, StageFailure};
+use super::plan::{Action, Plan, StageFailure, Unplaced};
 use super::replicas::ReplicaState;
 use super::target::{ReplicaId, Target, TargetId};
 use super::words::Words;
@@ -31,6 +31,8 @@ pub(super) struct Placing {
     cached: BTreeMap<(String, NodeId), ()>,
     /// Something may have made room since the policy was last asked.
     pub(super) is_stale: bool,
+    /// What was last told of each target with replicas that found no place.
+    unplaced: BTreeMap<TargetId, Unplaced>,
 }
 
 struct Placer {
@@ -68,6 +70,7 @@ impl Placing {
             words: Words::default(),
             cached: BTreeMap::new(),
             is_stale: true,
+            unplaced: BTreeMap::new(),
         })
     }
 
@@ -133,14 +136,16 @@ impl Placing {
         }
     }
 
-    /// Gives pending replicas a place, as far as there is one. Longest waiting first.
+    /// Gives pending replicas a place, as far as there is one. Longest waiting first. What finds none is told in the policy's words
+    /// if somebody reads, once for as long as it stays the same.
     pub(super) fn place_pending(
         &mut self,
         now: Time,
+        explains: bool,
         targets: &mut [Target],
-        actions: &mut Vec<Action>,
-        failures: &mut Vec<StageFailure>,
+        plan: &mut Plan,
     ) {
+        let Plan { actions, failures, unplaced, .. } = plan;
         if !self.is_stale {
             return;
         }
@@ -156,7 +161,8 @@ impl Placing {
                 (replica.since, ReplicaId { target: id, ordinal: replica.ordinal })
             }));
         }
-        if pending.is_empty() || self.nodes.is_empty() {
+        if pending.is_empty() {
+            self.unplaced.clear();
             return;
         }
         pending.sort();
@@ -183,6 +189,26 @@ impl Placing {
             }
         }
         let Ok(chosen) = chosen else { return };
+        let mut left: BTreeMap<TargetId, (usize, u32)> = BTreeMap::new();
+        for (position, (replica, _)) in
+            pending.iter().zip(&chosen).enumerate().filter(|(_, (_, node))| node.is_none())
+        {
+            left.entry(replica.target).or_insert((position, 0)).1 += 1;
+        }
+        self.unplaced.retain(|target, _| left.contains_key(target));
+        let explained = if explains && !left.is_empty() {
+            self.main.policy.explain(&request).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        for (target, (position, replicas)) in left {
+            let reason = explained.get(position).map_or(String::new(), |told| told.reason.clone());
+            let now = Unplaced { target, replicas, reason };
+            if self.unplaced.get(&target) != Some(&now) {
+                self.unplaced.insert(target, now.clone());
+                unplaced.push(now);
+            }
+        }
         for (&replica, node) in pending.iter().zip(chosen) {
             let Some(node) = node else { continue };
             let node = NodeId(node);

@@ -20,8 +20,22 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// What was decided anew and why, in order of targets. A target whose decision stands is not in it.
     pub changes: Vec<Change>,
+    /// Targets with replicas that find no place, in order. One about which the same was told before is not in it.
+    #[serde(default)]
+    pub unplaced: Vec<Unplaced>,
     /// Policies that failed or were put aside in this step.
     pub failures: Vec<StageFailure>,
+}
+
+/// Replicas of a target that find no place. They wait for one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unplaced {
+    /// The target.
+    pub target: TargetId,
+    /// How many of its replicas.
+    pub replicas: u32,
+    /// Why, in the placement policy's words, if somebody reads; empty otherwise.
+    pub reason: String,
 }
 
 /// Something for a backend to do.

@@ -101,17 +101,22 @@ pub(super) fn runs(service: &ServiceOutcome) -> Vec<Run<'_>> {
 /// The longest time between two steps of a run. Seconds.
 const PAUSE_S: f64 = 600.0;
 
-/// Whether `next` is another small step in the direction of `before`, for the reason that `first` had.
+/// Steps of any size that follow one another so closely are one burst. Seconds.
+const BURST_S: f64 = 10.0;
+
+/// Whether `next` is another step in the direction of `before`, small or soon after it, for the reason that `first` had.
 fn continues(first: &ChangeNote, before: &ChangeNote, next: &ChangeNote) -> bool {
     let Some(start) = first.from else { return false };
     let is_small = |change: &ChangeNote| {
         let from = change.from.unwrap_or(0);
-        from > 0 && change.to > 0 && from.abs_diff(change.to) <= (from / 8).max(1)
+        from.abs_diff(change.to) <= (from / 8).max(1)
     };
+    let is_awake = |change: &ChangeNote| change.from != Some(0) && change.to > 0;
     let falls = |change: &ChangeNote| change.from.unwrap_or(0) > change.to;
     start > 0
-        && is_small(before)
-        && is_small(next)
+        && is_awake(before)
+        && is_awake(next)
+        && (is_small(before) && is_small(next) || next.at_s - before.at_s <= BURST_S)
         && falls(before) == falls(next)
         && next.from == Some(before.to)
         && next.at_s - before.at_s <= PAUSE_S

@@ -62,7 +62,8 @@ impl Lengths {
         Ok(Lengths { quantiles: Quantiles { p50, p99 }, sigma: libm::log(p99 / p50) / NORMAL_P99 })
     }
 
-    pub(super) fn draw(&self, draws: &mut Draws) -> u32 {
+    /// The tokens of one prompt or answer.
+    pub fn draw(&self, draws: &mut Draws) -> u32 {
         let drawn = self.quantiles.p50 * draws.lognormal(self.sigma);
         drawn.round().clamp(1.0, LONGEST) as u32
     }

@@ -74,9 +74,7 @@ fn run<P: Together>(
     same_length("params-of", seen.params_of.len(), targets)?;
     same_length("groups", seen.groups.len(), targets)?;
     same_length("states", seen.states.ends.len(), targets)?;
-    let is_table =
-        if targets == 0 { seen.inputs.is_empty() } else { seen.inputs.len() % targets == 0 };
-    if !is_table {
+    if !seen.inputs.len().is_multiple_of(targets) {
         let entries = seen.inputs.len();
         return Err(failure(format!("inputs has {entries} entries for {targets} targets")));
     }

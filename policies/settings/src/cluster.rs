@@ -79,12 +79,19 @@ impl fmt::Display for ConfigError {
             let and = if nth == 0 { "" } else { " and " };
             write!(f, "{and}{} is {value:?}", key.cluster_name())?;
         }
-        let Some((key, _)) = self.found.first() else { return Ok(()) };
+        write!(f, ", expected {}", self.expected())
+    }
+}
+
+impl ConfigError {
+    /// What is allowed, for people.
+    pub fn expected(&self) -> String {
+        let Some((key, _)) = self.found.first() else { return String::new() };
         match self.reason {
-            Reason::Unparsable => write!(f, ", expected {}", key.setting().kind.is_written()),
-            Reason::MinAboveMax => write!(f, ", expected a maximum of 0 or at least the minimum"),
-            Reason::ProductTooSmall => write!(f, ", expected a product of at least {LEAST_TARGET}"),
-            _ => write!(f, ", expected {}", key.cluster_range()),
+            Reason::Unparsable => key.setting().kind.is_written().to_owned(),
+            Reason::MinAboveMax => "a maximum of 0 or at least the minimum".to_owned(),
+            Reason::ProductTooSmall => format!("a product of at least {LEAST_TARGET}"),
+            _ => key.cluster_range().to_owned(),
         }
     }
 }

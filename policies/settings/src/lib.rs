@@ -31,7 +31,7 @@ pub use cluster::{Cluster, ConfigError};
 pub use document::{Problem, resolve};
 pub use duration::{NANOS_PER_SECOND, parse_duration};
 pub use keys::{
-    Annotation, Key, Kind, PREFIX, Setting, Warning, unknown_annotations, unknown_keys,
+    Annotation, Key, Kind, PREFIX, Setting, Warning, nearest, unknown_annotations, unknown_keys,
 };
 pub use profiles::{PROFILES, Profile, profile};
 pub use reason::Reason;

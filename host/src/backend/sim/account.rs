@@ -115,18 +115,19 @@ impl Account {
         lives.fold(self.cost, |sum, life| sum + life.cost(now_us))
     }
 
-    /// The sums until now, with the replicas that there are.
-    pub(super) fn summary(&self, now_us: u64, lives: impl Iterator<Item = Life>) -> Summary {
+    /// The sums until now, with the requests and replicas that there are.
+    pub(super) fn summary(
+        &self,
+        now_us: u64,
+        unfinished: u64,
+        lives: impl Iterator<Item = Life>,
+    ) -> Summary {
         let mut whole = self.clone();
         for life in lives {
             whole.ended(now_us, &life);
         }
-        let gone = self.requests.served + self.requests.expired + self.requests.failed;
         Summary {
-            requests: Requests {
-                unfinished: self.requests.arrived - gone,
-                ..self.requests.clone()
-            },
+            requests: Requests { unfinished, ..self.requests.clone() },
             wait_s: waits(&self.waits),
             cold_starts: self.cold_starts,
             replica_minutes: whole.replica_minutes,

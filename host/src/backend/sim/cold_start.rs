@@ -79,14 +79,13 @@ pub(super) struct Images(BTreeMap<(u32, String), u64>);
 impl Images {
     /// When the image of `model` is on the node, if it is wanted from `now_us` on.
     pub(super) fn want(&mut self, now_us: u64, node: u32, machine: &Machine, model: &Model) -> u64 {
-        let there_us = now_us + microseconds(IMAGE_THERE_S);
+        let there_us = now_us.saturating_add(microseconds(IMAGE_THERE_S));
         if machine.has_images || model.image_gb <= 0.0 {
             return there_us;
         }
-        let pulled_us = *self
-            .0
-            .entry((node, model.name.clone()))
-            .or_insert_with(|| now_us + microseconds(model.image_gb / machine.pull_gb_s));
+        let pulled_us = *self.0.entry((node, model.name.clone())).or_insert_with(|| {
+            now_us.saturating_add(microseconds(model.image_gb / machine.pull_gb_s))
+        });
         pulled_us.max(there_us)
     }
 

@@ -75,7 +75,7 @@ impl<I> Sim<I> {
             }
         };
         service.replicas.insert(at, (id.ordinal, slot));
-        self.set_due(slot, self.now_us + parts.schedule_us);
+        self.set_due(slot, self.now_us.saturating_add(parts.schedule_us));
     }
 
     /// Sends a replica on its way out.
@@ -152,7 +152,7 @@ impl<I> Sim<I> {
                 replica.life = Some(Life { started_us: now_us, gpus: needs.gpus, usd_per_hour });
                 let fixed_us = replica.parts.fixed_us;
                 self.tell(id, Phase::Loading);
-                self.set_due(slot, now_us + fixed_us);
+                self.set_due(slot, now_us.saturating_add(fixed_us));
             }
             Stage::Opening => {
                 replica.stage = Stage::Reading;
@@ -169,7 +169,7 @@ impl<I> Sim<I> {
                 self.stop_reading(slot);
                 match flaw {
                     Some(reason) => self.remove(slot, Phase::Failed { reason }),
-                    None => self.set_due(slot, now_us + init_us),
+                    None => self.set_due(slot, now_us.saturating_add(init_us)),
                 }
             }
             Stage::Initialising => {

@@ -16,7 +16,6 @@ mod server;
 mod speed;
 
 pub use input::{Fault, Faults, SimInput, SimInputError, SimService};
-pub use outcome::ClassUse;
 pub use speed::{Speed, TooLarge};
 
 use self::account::Account;
@@ -29,6 +28,7 @@ use crate::definitions::node::Fleet;
 use crate::engine::{Action, Event, Observation, Plan, TargetId};
 use crate::gateway::{Ask, Dispatch, Gate, Left, RequestHandle};
 use crate::heap::IndexedHeap;
+use crate::recorder::ClassUse;
 use crate::seed::Seed;
 use crate::time::Time;
 use crate::trace::{Item, Work};
@@ -115,7 +115,6 @@ pub struct Sim<I> {
     must_tell: bool,
     to_be_told: Vec<u32>,
     has_begun: bool,
-    is_closed: bool,
     /// Requests at replicas.
     running: u64,
     /// Replicas that start or are ready, now and at most.
@@ -183,7 +182,6 @@ where
             must_tell: false,
             to_be_told: Vec::new(),
             has_begun: false,
-            is_closed: false,
             running: 0,
             alive: 0,
             max_alive: 0,
@@ -209,34 +207,17 @@ where
             self.read_item()?;
             return Ok(Some(self.observe()));
         }
-        if self.now_us >= self.until_us {
+        if self.now_us >= self.until_us.min(self.end_us()) {
             return Ok(None);
         }
-        let mut limit_us = wake_at.0.saturating_mul(1_000);
-        if self.is_done() {
-            // Once more, so that the last second is told too.
-            let second_us = self.now_us.next_multiple_of(SECOND_US);
-            if self.is_closed || second_us == self.now_us {
-                return Ok(None);
-            }
-            self.is_closed = true;
-            limit_us = second_us;
-        } else {
-            limit_us = limit_us.min(self.next_report_us(limit_us));
-        }
-        if self.is_load_over && self.running == 0 {
-            let end_us = (self.changed_us + QUIET_US).min(self.requested_us + AFTERMATH_US);
-            if self.now_us >= end_us {
-                return Ok(None);
-            }
-            limit_us = limit_us.min(end_us);
-        }
-        limit_us = limit_us.min(self.until_us).max(self.now_us);
+        let wake_us = wake_at.0.saturating_mul(1_000);
+        let mut limit_us =
+            wake_us.min(self.next_report_us(wake_us)).min(self.until_us).max(self.now_us);
         loop {
             if self.must_tell {
                 limit_us = limit_us.min(self.now_us);
             }
-            limit_us = whole_ms(limit_us);
+            limit_us = whole_ms(limit_us.min(self.end_us()));
             if !self.happen(limit_us)? {
                 break;
             }
@@ -472,6 +453,19 @@ impl<I> Sim<I> {
         }
     }
 
+    /// When it ends as things are: with the second in which the last thing happened, so that its report is told too; or once
+    /// nothing has come of the policies' doings for long enough.
+    fn end_us(&self) -> u64 {
+        if !self.is_load_over || self.running > 0 {
+            return u64::MAX;
+        }
+        if self.is_done() {
+            return self.now_us.next_multiple_of(SECOND_US);
+        }
+        let quiet_us = self.changed_us + QUIET_US;
+        quiet_us.min(self.requested_us + AFTERMATH_US).max(self.now_us)
+    }
+
     /// Whether nothing is left to come: no load, no request, and every service's replicas are gone or settled.
     fn is_done(&self) -> bool {
         self.is_load_over
@@ -514,7 +508,6 @@ where
                 Action::Drain { replica } => self.drain(replica),
                 Action::Scale { target, .. } => self.trouble = Some(target),
             }
-            self.is_closed = false;
         }
     }
 }

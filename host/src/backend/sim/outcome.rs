@@ -4,23 +4,13 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use super::Sim;
 use super::account::{self, Life};
+use super::{Service, Sim};
 use crate::definitions::node::Fleet;
 use crate::engine::TargetId;
 use crate::ledger::Summary;
+use crate::recorder::{Books, ClassUse};
 use crate::time::Time;
-
-/// GPUs of one class.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClassUse {
-    /// The class, as `A40`.
-    pub class: String,
-    /// GPUs that the fleet has, on nodes that are lost too.
-    pub gpus: u32,
-    /// GPUs that replicas have now, from their start to their end.
-    pub used: u32,
-}
 
 /// The classes of a fleet, sorted by name, and that of each of its machines.
 pub(super) fn classes(fleet: &Fleet) -> (Vec<ClassUse>, Vec<Option<usize>>) {
@@ -49,14 +39,11 @@ impl<I> Sim<I> {
         Time(self.now_us / 1_000)
     }
 
-    /// The GPUs of each class, sorted by class.
-    pub fn classes(&self) -> &[ClassUse] {
-        &self.classes
-    }
-
     /// The sums of a service until now. `panics` is the policies' to say, and 0.
     pub fn summary(&self, service: TargetId) -> Summary {
-        self.services[service.index()].account.summary(self.now_us, self.lives(service))
+        let Service { account, gate, .. } = &self.services[service.index()];
+        let unfinished = u64::from(gate.waiting()) + u64::from(gate.in_flight());
+        account.summary(self.now_us, unfinished, self.lives(service))
     }
 
     /// The sums over all services until now. `max_replicas` is of all together, and `panics` 0.
@@ -82,19 +69,23 @@ impl<I> Sim<I> {
         whole
     }
 
-    /// What a service has cost until now, in started minutes. US dollars.
-    pub fn cost(&self, service: TargetId) -> f64 {
-        self.services[service.index()].account.cost(self.now_us, self.lives(service))
-    }
-
-    /// The longest wait of a request that was dispatched since this was last asked; 0 if there was none. Microseconds.
-    pub fn take_longest_wait_us(&self, service: TargetId) -> u64 {
-        self.services[service.index()].account.take_longest_wait_us()
-    }
-
     /// The containers of a service that run.
     fn lives(&self, service: TargetId) -> impl Iterator<Item = Life> {
         let replicas = self.services[service.index()].replicas.iter();
         replicas.filter_map(|(_, slot)| self.replicas[*slot as usize].as_ref()?.life)
+    }
+}
+
+impl<I> Books for Sim<I> {
+    fn cost(&self, service: TargetId) -> f64 {
+        self.services[service.index()].account.cost(self.now_us, self.lives(service))
+    }
+
+    fn take_longest_wait_us(&self, service: TargetId) -> u64 {
+        self.services[service.index()].account.take_longest_wait_us()
+    }
+
+    fn classes(&self) -> &[ClassUse] {
+        &self.classes
     }
 }

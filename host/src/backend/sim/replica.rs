@@ -75,7 +75,8 @@ impl Running {
         match work {
             Work::Duration(duration_us) => {
                 let warm_us = std::mem::take(&mut self.warm_us);
-                self.timed.push(Reverse((now_us + warm_us + duration_us, request)));
+                let ends_us = now_us.saturating_add(warm_us).saturating_add(duration_us);
+                self.timed.push(Reverse((ends_us, request)));
                 true
             }
             Work::Tokens { prompt, output } => {
@@ -86,7 +87,7 @@ impl Running {
                 }
                 match std::mem::take(&mut self.warm_us) {
                     0 => server.join(now_us, sequence),
-                    warm_us => self.held = Some((now_us + warm_us, sequence)),
+                    warm_us => self.held = Some((now_us.saturating_add(warm_us), sequence)),
                 }
                 true
             }

@@ -1,0 +1,155 @@
+//! What can be said on the command line. Names, values and help; what they do is elsewhere.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Scales GPU inference replicas with policies that are tested before they touch a GPU.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidegate",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 good · 1 a check failed · 2 usage, configuration or input · 3 a policy trapped or overran · 4 environment · 130 interrupted"
+)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+    /// When to use colours.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub(super) color: Color,
+    /// Say nothing but results and errors.
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a recorded load through policies, in virtual time.
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(Box<Replay>),
+    /// Look at recorded load.
+    #[command(subcommand)]
+    Trace(Trace),
+    /// Measure what a decision costs on this machine: native against sandboxed.
+    #[command(after_help = "Example:\n  tidegate bench -o json")]
+    Bench(Bench),
+    /// Print a completion script for a shell.
+    #[command(
+        after_help = "Example:\n  tidegate completions bash > ~/.local/share/bash-completion/completions/tidegate"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the JSON schema of a document that the program writes.
+    #[command(after_help = "Example:\n  tidegate schema replay > replay.schema.json")]
+    Schema {
+        /// Which document.
+        document: Document,
+    },
+    /// Compile a component from stdin to stdout; the host runs this in a process with limits of its own.
+    #[command(name = crate::policy::COMPILE_SUBCOMMAND, hide = true)]
+    Compile,
+}
+
+const REPLAY_EXAMPLES: &str = "Examples:
+  tidegate replay load.csv.gz
+  tidegate replay load.csv --services isvc.yaml --nodes nodes.yaml --profile knative
+  tidegate replay load.csv --policies policies.yaml --report replay.html
+  tidegate replay load.csv -o json | jq .summary.cost";
+
+#[derive(Debug, Args)]
+pub(super) struct Replay {
+    /// Recorded load, CSV, plain or gzip; several are merged.
+    #[arg(required = true, value_name = "TRACE")]
+    pub(super) traces: Vec<PathBuf>,
+    /// Cluster settings: knative, gpu, gpu-2021, or a file with Knative's keys (a pasted ConfigMap will do).
+    #[arg(long, default_value = "gpu", value_name = "NAME|FILE")]
+    pub(super) profile: String,
+    /// The chain of policies and their settings; the three built-in ones if not given.
+    #[arg(long, value_name = "FILE")]
+    pub(super) policies: Option<PathBuf>,
+    /// Services: KServe InferenceService manifests, or the short form.
+    #[arg(long, value_name = "FILE")]
+    pub(super) services: Option<PathBuf>,
+    /// Nodes: the own form, or openb's CSV; a fleet of three GPU classes if not given.
+    #[arg(long, value_name = "FILE")]
+    pub(super) nodes: Option<PathBuf>,
+    /// Models beside the built-in catalogue.
+    #[arg(long, value_name = "FILE")]
+    pub(super) models: Option<PathBuf>,
+    /// Failures to play: nodes lost, starts that fail.
+    #[arg(long, value_name = "FILE")]
+    pub(super) faults: Option<PathBuf>,
+    /// Any word: all randomness comes from it.
+    #[arg(long, default_value = "tide", value_name = "WORD")]
+    pub(super) seed: String,
+    /// When the trace begins, as 2024-01-01T00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub(super) start: Option<String>,
+    /// Stop after that time, as 90m or 24h, whatever still runs.
+    #[arg(long, value_name = "DURATION")]
+    pub(super) until: Option<String>,
+    /// What to print.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(super) output: Output,
+    /// Print every change, not only as many as one reads.
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Write a page with plots.
+    #[arg(long, value_name = "FILE.html")]
+    pub(super) report: Option<PathBuf>,
+    /// Write down what was seen and planned, step by step.
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(super) journal: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Trace {
+    /// What a trace holds: requests, rates, bursts, tokens, services.
+    #[command(after_help = "Example:\n  tidegate trace stat load.csv.gz")]
+    Stat {
+        /// Recorded load, CSV, plain or gzip; several are merged.
+        #[arg(required = true, value_name = "TRACE")]
+        traces: Vec<PathBuf>,
+        /// Any word: the arrivals that a table of rates stands for come from it.
+        #[arg(long, default_value = "tide", value_name = "WORD")]
+        seed: String,
+        /// What to print.
+        #[arg(short, long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Bench {
+    /// What to print.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(super) output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For a person.
+    Text,
+    /// For a program.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Document {
+    /// What `tidegate replay -o json` prints.
+    Replay,
+}

@@ -1,0 +1,103 @@
+//! How a command ends early: what a person reads, and the exit code. The only place where errors become prose.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+/// Exit codes, as `tidegate help` lists them. Scripts rely on them. 1 is kept for checks that fail while the tool itself works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// The command line, a file or a trace is not as it must be.
+    Input = 2,
+    /// A policy trapped, overran its limits, or could not be loaded.
+    Policy = 3,
+    /// The file system or a connection would not; trying again may help.
+    Environment = 4,
+}
+
+/// What ends a command.
+#[derive(Debug)]
+pub(super) struct Failure {
+    exit: Exit,
+    what: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// `what` could not be done, because of `error` and its sources.
+    pub(super) fn new(
+        exit: Exit,
+        what: impl Into<String>,
+        error: &(dyn Error + 'static),
+    ) -> Failure {
+        let mut causes = Vec::new();
+        let mut next = Some(error);
+        while let Some(error) = next {
+            causes.push(error.to_string());
+            next = error.source();
+        }
+        Failure { exit, what: what.into(), causes, hint: None }
+    }
+
+    /// `what` could not be done, for a reason that `what` already tells.
+    pub(super) fn plain(exit: Exit, what: impl Into<String>) -> Failure {
+        Failure { exit, what: what.into(), causes: Vec::new(), hint: None }
+    }
+
+    /// The same, with what to do about it.
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with further causes, each a line.
+    pub(super) fn causes(mut self, causes: impl IntoIterator<Item = String>) -> Failure {
+        self.causes.extend(causes);
+        self
+    }
+
+    /// The exit code.
+    pub(super) fn code(&self) -> u8 {
+        self.exit as u8
+    }
+
+    /// As it is printed.
+    pub(super) fn render(&self) -> String {
+        let mut text = format!("error: {}\n", printable(&self.what));
+        for cause in &self.causes {
+            let _ = writeln!(text, "cause: {}", printable(cause).replace('\n', "\n       "));
+        }
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(text, " hint: {}", printable(hint).replace('\n', "\n       "));
+        }
+        text
+    }
+}
+
+/// Text from files and policies without the control characters that a terminal would obey.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(
+            |character| {
+                if character.is_control() && character != '\n' { '\u{fffd}' } else { character }
+            },
+        )
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_with_its_sources_and_what_to_do() {
+        let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no such \u{1b}[31mfile");
+        let failure = Failure::new(Exit::Input, "cannot replay a.csv", &source).hint("look again");
+        insta::assert_snapshot!(failure.render(), @r"
+        error: cannot replay a.csv
+        cause: no such �[31mfile
+         hint: look again
+        ");
+        assert_eq!(failure.code(), 2);
+    }
+}

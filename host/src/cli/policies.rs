@@ -1,0 +1,149 @@
+//! From a policies file to policies that run: components are read, loaded and put into their places. What to tell a person when that
+//! fails is here too, as every command that takes a chain tells it alike.
+
+use std::path::{Path, PathBuf};
+
+use super::failure::{Exit, Failure};
+use crate::definitions::policies::{PoliciesDefinition, PolicyRef, StageDefinition};
+use crate::engine::{BindTargetError, OnFailure, Stage};
+use crate::policy::native::NativePlacement;
+use crate::policy::{
+    BindError, Limits, LoadError, Package, PlacementPolicy, Sandbox, ScalingPolicy, builtin,
+};
+use crate::replay::Policies;
+
+/// Loads all that `chain` names.
+pub(super) fn load(chain: &PoliciesDefinition) -> Result<Policies, Failure> {
+    let sandbox = sandbox()?;
+    let mut stages = Vec::with_capacity(chain.scaling.len());
+    for definition in &chain.scaling {
+        stages.push((stage(&sandbox, definition)?, definition.settings.clone()));
+    }
+    let placement = places(&package(&sandbox, &chain.placement)?, &chain.placement)?;
+    Ok(Policies {
+        stages,
+        placement: (placement, chain.placement_settings.clone()),
+        fallback: Some(Box::new(NativePlacement::<tidegate_affinity::Affinity>::new("affinity"))),
+    })
+}
+
+/// The sandbox of this process, with a cache of machine code where the user has a folder for such things.
+pub(super) fn sandbox() -> Result<Sandbox, Failure> {
+    let sandbox = sandbox_without_cache()?;
+    Ok(match cache_folder() {
+        Some(folder) => sandbox.with_cache(&folder),
+        None => sandbox,
+    })
+}
+
+/// The sandbox of this process, which compiles everything anew.
+pub(super) fn sandbox_without_cache() -> Result<Sandbox, Failure> {
+    Sandbox::new(Limits::default())
+        .map_err(|error| Failure::new(Exit::Environment, "cannot run policies", &error))
+}
+
+fn cache_folder() -> Option<PathBuf> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the edge: where caches go is said by the environment"
+    )]
+    let from =
+        |name: &str| std::env::var(name).ok().filter(|path| !path.is_empty()).map(PathBuf::from);
+    let caches = from("XDG_CACHE_HOME").or_else(|| Some(from("HOME")?.join(".cache")))?;
+    Some(caches.join("tidegate"))
+}
+
+fn stage(sandbox: &Sandbox, definition: &StageDefinition) -> Result<Stage, Failure> {
+    let policy = scales(&package(sandbox, &definition.policy)?, &definition.policy)?;
+    let Some(fallback) = &definition.fallback else {
+        return Ok(Stage::new(&definition.name, policy, definition.on_failure));
+    };
+    debug_assert_eq!(definition.on_failure, OnFailure::Fallback);
+    let reference = PolicyRef::Builtin(fallback.clone());
+    let fallback = scales(&package(sandbox, &reference)?, &reference)?;
+    Ok(Stage::with_fallback(&definition.name, policy, fallback))
+}
+
+fn scales(package: &Package, named: &PolicyRef) -> Result<Box<dyn ScalingPolicy>, Failure> {
+    match package.scaling() {
+        Some(policy) => Ok(Box::new(policy)),
+        None => Err(Failure::plain(Exit::Input, format!("{} does not scale", shown(named)))
+            .hint("it is a placement policy: name it under `placement`")),
+    }
+}
+
+fn places(package: &Package, named: &PolicyRef) -> Result<Box<dyn PlacementPolicy>, Failure> {
+    match package.placement() {
+        Some(policy) => Ok(Box::new(policy)),
+        None => Err(Failure::plain(Exit::Input, format!("{} does not place", shown(named)))
+            .hint("it is a scaling policy: name it under `scaling`")),
+    }
+}
+
+fn package(sandbox: &Sandbox, named: &PolicyRef) -> Result<Package, Failure> {
+    match named {
+        PolicyRef::Builtin(name) => {
+            let Some(component) = builtin::builtin(name) else {
+                let known: Vec<&str> = builtin::names().collect();
+                return Err(Failure::plain(Exit::Input, format!("no policy {name} is built in"))
+                    .hint(format!("there are {}", known.join(", "))));
+            };
+            sandbox.load_trusted(component).map_err(|error| cannot_load(named, &error))
+        }
+        PolicyRef::File(path) => {
+            let component = read(path, sandbox.limits())?;
+            sandbox.load(&component).map_err(|error| cannot_load(named, &error))
+        }
+    }
+}
+
+/// Reads a component file, but no more than a byte beyond what is allowed.
+fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, Failure> {
+    use std::io::Read as _;
+    let fails = |error: &std::io::Error| {
+        Failure::new(Exit::Input, format!("cannot read the policy {}", path.display()), error)
+    };
+    let mut component = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(limits.package_bytes as u64 + 1).read_to_end(&mut component))
+        .map_err(|error| fails(&error))?;
+    Ok(component)
+}
+
+fn cannot_load(named: &PolicyRef, error: &LoadError) -> Failure {
+    let failure =
+        Failure::new(Exit::Policy, format!("cannot load the policy {}", shown(named)), error);
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn shown(named: &PolicyRef) -> String {
+    match named {
+        PolicyRef::Builtin(name) => format!("builtin:{name}"),
+        PolicyRef::File(path) => path.display().to_string(),
+    }
+}
+
+/// The exit code for settings that a policy did not take: they are wrong, or the policy itself failed over them.
+pub(super) fn exit_of(error: &BindTargetError) -> Exit {
+    match error {
+        BindTargetError::Settings { source: BindError::Faults(_), .. }
+        | BindTargetError::Input { .. } => Exit::Input,
+        BindTargetError::Settings { source: BindError::Call(_), .. }
+        | BindTargetError::Init { .. } => Exit::Policy,
+    }
+}
+
+/// The faults that a policy found in settings, each a line.
+pub(super) fn faults_of(error: &BindTargetError) -> Vec<String> {
+    let BindTargetError::Settings { source: BindError::Faults(faults), .. } = error else {
+        return Vec::new();
+    };
+    let told = |fault: &crate::policy::wire::Fault| match fault.path.as_str() {
+        "" => fault.message.clone(),
+        path => format!("{path}: {}", fault.message),
+    };
+    faults.iter().map(told).collect()
+}

@@ -1,0 +1,229 @@
+//! Profiles: the cluster's settings, by name or from a file. A file is a map of Knative's keys, or a whole ConfigMap as it comes from
+//! a cluster.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use tidegate_settings::{Cluster, PROFILES, unknown_keys};
+
+use super::fault::{DefinitionError, Warning, read_text};
+use super::field::{At, Notes};
+use super::tree;
+
+const EXAMPLE: &str = "_example";
+const CHECKSUM: &str = "knative.dev/example-checksum";
+
+/// A cluster's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// Its name, or the file as it was named.
+    pub name: String,
+    /// Knative's keys and values; what is absent has Knative's default.
+    pub settings: BTreeMap<String, String>,
+    /// The same, checked.
+    pub cluster: Cluster,
+}
+
+impl Profile {
+    /// The built-in profile of that name, or the one in the file of that name.
+    ///
+    /// # Errors
+    ///
+    /// When there is neither, or when the file cannot be read or has a value that Knative would refuse.
+    pub fn find(name: &str) -> Result<(Profile, Vec<Warning>), DefinitionError> {
+        if let Some(profile) = tidegate_settings::profile(name) {
+            let settings = profile.config();
+            let cluster = Cluster::read(&settings).expect("a test reads every built-in profile");
+            return Ok((Profile { name: name.to_owned(), settings, cluster }, Vec::new()));
+        }
+        let path = Path::new(name);
+        if !path.exists() {
+            let names = PROFILES.iter().map(|profile| profile.name);
+            let nearest = tidegate_settings::nearest(name, names.clone()).map(str::to_owned);
+            let expected = nearest
+                .unwrap_or_else(|| format!("{} or a file", names.collect::<Vec<_>>().join(", ")));
+            return Err(DefinitionError::Unknown {
+                what: "profile",
+                name: name.to_owned(),
+                expected,
+            });
+        }
+        let (text, file) = read_text(path)?;
+        Profile::parse(&text, &file)
+    }
+
+    pub(super) fn parse(
+        text: &str,
+        file: &str,
+    ) -> Result<(Profile, Vec<Warning>), DefinitionError> {
+        let documents = tree::parse(text, file)?;
+        let mut notes = Notes::new(file);
+        let mut settings = BTreeMap::new();
+        let mut lines = BTreeMap::new();
+        let data = match documents.as_slice() {
+            // Comments alone are Knative's defaults.
+            [] => None,
+            [document] => data(&At::root(document), &mut notes),
+            [_, second, ..] => {
+                notes.fault(second.line, "the file", "more than one document", "one profile");
+                None
+            }
+        };
+        for (key, at) in data.map_or(Vec::new(), |at| at.entries(&mut notes)) {
+            if let Some(value) = at.scalar(&mut notes) {
+                settings.insert(key.to_owned(), value.to_owned());
+                lines.insert(key.to_owned(), at.line);
+            }
+        }
+        settings.remove(EXAMPLE);
+        for warning in unknown_keys(&settings) {
+            notes.warn(lines[&warning.key], warning.to_string());
+        }
+        // The reader stops at the first fault, as Knative does; without what is at fault it goes on to the next.
+        let mut rest = settings.clone();
+        let cluster = loop {
+            let Err(error) = Cluster::read(&rest) else { break Cluster::read(&settings) };
+            let expected = error.expected();
+            let mut is_of_file = false;
+            for (key, value) in &error.found {
+                if let Some(line) = lines.get(key.cluster_name()) {
+                    notes.fault(*line, key.cluster_name(), format!("{value:?}"), &expected);
+                }
+                is_of_file |= rest.remove(key.cluster_name()).is_some();
+            }
+            assert!(is_of_file, "Knative's defaults are in order");
+        };
+        let name = file.to_owned();
+        match cluster {
+            Ok(cluster) => notes.or(Profile { name, settings, cluster }),
+            Err(_) => Err(notes.or(()).expect_err("a fault was noted for each error")),
+        }
+    }
+}
+
+/// Where the settings stand: under `data` of a ConfigMap, or at the top.
+fn data<'a>(root: &At<'a>, notes: &mut Notes<'_>) -> Option<At<'a>> {
+    if !root.is_map() {
+        root.refuse(notes, "a map of settings, or a ConfigMap");
+        return None;
+    }
+    let entries = root.entries(notes);
+    let find = |key: &str| entries.iter().find(|(name, _)| *name == key).map(|(_, at)| at);
+    let Some(kind) = find("kind") else { return Some(root.clone()) };
+    if kind.tree.scalar() != Some("ConfigMap") {
+        kind.refuse(notes, "ConfigMap, or a map of settings without a kind");
+        return None;
+    }
+    let data = find("data")?.clone();
+    let annotations = find("metadata").and_then(|at| {
+        let entries = at.entries(notes);
+        entries.into_iter().find(|(key, _)| *key == "annotations").map(|(_, at)| at)
+    });
+    if let (Some(checksum), Some(example)) =
+        (annotations.and_then(|at| at.key(CHECKSUM)), data.key(EXAMPLE))
+        && !checksums(example).iter().any(|sum| sum == checksum)
+    {
+        notes.warn(
+            data.line_of(EXAMPLE),
+            "data._example was edited and has no effect: settings stand directly below data",
+        );
+    }
+    Some(data)
+}
+
+/// Knative's checksums of an example: the CRC-32 of the trimmed text, today with each run of line ends as a backslash and an n
+/// (`configmap/example.go` of knative.dev/pkg replaces them by that, not by a line end), once as it is.
+fn checksums(example: &str) -> [String; 2] {
+    let trimmed = example.trim();
+    let lines: Vec<&str> =
+        trimmed.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
+    let mut joined = String::new();
+    for (nth, line) in lines.iter().filter(|line| !line.is_empty()).enumerate() {
+        joined.push_str(if nth == 0 { "" } else { r"\n" });
+        joined.push_str(line);
+    }
+    [joined.as_str(), trimmed].map(|text| {
+        let mut crc = flate2::Crc::new();
+        crc.update(text.as_bytes());
+        format!("{:08x}", crc.sum())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> (Profile, String) {
+        let (profile, warnings) = Profile::parse(text, "p.yaml").expect("it is in order");
+        (profile, warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    }
+
+    fn told(text: &str) -> String {
+        Profile::parse(text, "p.yaml").expect_err("it is out of order").to_string()
+    }
+
+    #[test]
+    fn every_built_in_profile_is_found_by_its_name() {
+        for profile in &PROFILES {
+            let (found, warnings) = Profile::find(profile.name).expect("it is built in");
+            assert_eq!((found.settings, warnings), (profile.config(), vec![]));
+        }
+        insta::assert_snapshot!(Profile::find("knativ").expect_err("there is none"), @"profile knativ is neither built in nor a file, expected knative");
+        insta::assert_snapshot!(Profile::find("none-such.yaml").expect_err("there is none"), @"profile none-such.yaml is neither built in nor a file, expected knative, gpu, gpu-2021 or a file");
+    }
+
+    #[test]
+    fn a_map_of_settings_and_a_whole_config_map_both_read() {
+        let (profile, warnings) = parse(include_str!("../../../fixtures/profiles/patient.yaml"));
+        assert_eq!(warnings, "");
+        assert_eq!(profile.settings["panic-window-percentage"], "20.0");
+        assert_eq!(profile.cluster.scale_down_delay_ns, 300_000_000_000);
+        let text = include_str!("../../../fixtures/profiles/config-autoscaler.yaml");
+        let (profile, warnings) = parse(text);
+        assert_eq!((profile.settings.len(), warnings), (3, String::new()));
+        assert_eq!(profile.cluster.stable_window_ns, 120_000_000_000);
+        let (_, warnings) = parse(&text.replace("\"60s\"", "\"90s\""));
+        insta::assert_snapshot!(warnings, @"p.yaml:9: data._example was edited and has no effect: settings stand directly below data");
+        assert_eq!(parse("# Knative's defaults\n").0.settings, BTreeMap::new());
+        assert_eq!(parse("apiVersion: v1\nkind: ConfigMap\n").0.settings, BTreeMap::new());
+    }
+
+    #[test]
+    fn an_example_has_knatives_checksums() {
+        // Computed apart from this code by the rule that gives the checksums in knative.dev/pkg's own tests.
+        for (example, checksum) in [
+            ("one line", "dec880c1"),
+            ("a: 1\nb: 2", "291caa88"),
+            ("a: 1\n\n\nb: 2\n", "291caa88"),
+            ("a: 1\r\n\r\nb: 2\r\n", "291caa88"),
+            ("  one line\t\n", "dec880c1"),
+            ("", "00000000"),
+        ] {
+            assert_eq!(checksums(example)[0], checksum, "{example:?}");
+        }
+    }
+
+    #[test]
+    fn every_fault_is_told_with_its_place() {
+        insta::assert_snapshot!(told("stable-window: 2s\npanic-window-percentage: 200\nenable-scale-to-zero: maybe\nmin-scale: 5\nmax-scale: 3\nscale-down-delay: 60\n"), @r#"
+        p.yaml:1: stable-window is "2s", expected 6s to 1h, whole seconds
+        p.yaml:2: panic-window-percentage is "200", expected 1 to 100
+        p.yaml:3: enable-scale-to-zero is "maybe", expected true or false
+        p.yaml:4: min-scale is "5", expected a maximum of 0 or at least the minimum
+        p.yaml:5: max-scale is "3", expected a maximum of 0 or at least the minimum
+        p.yaml:6: scale-down-delay is "60", expected a duration with its unit, as in 30s
+        "#);
+        insta::assert_snapshot!(told("kind: Secret\n"), @r#"p.yaml:1: kind is "Secret", expected ConfigMap, or a map of settings without a kind"#);
+        insta::assert_snapshot!(told("stable-window: [1]\n"), @"p.yaml:1: stable-window is a list, expected a text");
+        insta::assert_snapshot!(told("- stable-window\n"), @"p.yaml:1: the document is a list, expected a map of settings, or a ConfigMap");
+        insta::assert_snapshot!(told("a: 1\n---\nb: 2\n"), @"p.yaml:3: the file is more than one document, expected one profile");
+    }
+
+    #[test]
+    fn a_key_that_means_nothing_is_a_warning() {
+        insta::assert_snapshot!(parse("stable-windo: 60s\nqueue-sidecar-image: x\n").1, @r"
+        p.yaml:1: no such setting: stable-windo; did you mean stable-window?
+        p.yaml:2: no such setting: queue-sidecar-image
+        ");
+    }
+}

@@ -1,0 +1,220 @@
+//! A YAML file as a tree whose every part knows its line, so that a fault can be told where it stands.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{Location, Spanned};
+
+use super::fault::DefinitionError;
+
+/// A part of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Tree {
+    pub(super) line: u64,
+    pub(super) value: Value,
+}
+
+/// What stands there. Numbers and flags keep the text as it was written: `13.0` stays `13.0`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Null,
+    Flag(bool, String),
+    Number(serde_json::Number, String),
+    Text(String),
+    List(Vec<Tree>),
+    Map(Vec<Entry>),
+}
+
+/// A key and what it has.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) line: u64,
+    pub(super) tree: Tree,
+}
+
+/// The documents of a file, empty ones left out.
+pub(super) fn parse(text: &str, file: &str) -> Result<Vec<Tree>, DefinitionError> {
+    // Kubernetes' readers know `yes` and `on` as flags; here they are words, so that no label turns into one unnoticed.
+    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+    let documents: Vec<Spanned<Raw>> =
+        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
+            DefinitionError::Syntax { path: file.to_owned(), message: error.to_string() }
+        })?;
+    Ok(documents.into_iter().map(|raw| tree(raw, text)).collect())
+}
+
+impl Tree {
+    /// As JSON.
+    pub(super) fn json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Flag(flag, _) => (*flag).into(),
+            Value::Number(number, _) => number.clone().into(),
+            Value::Text(text) => text.as_str().into(),
+            Value::List(list) => list.iter().map(Tree::json).collect(),
+            Value::Map(entries) => serde_json::Value::Object(
+                entries.iter().map(|entry| (entry.key.clone(), entry.tree.json())).collect(),
+            ),
+        }
+    }
+
+    /// For people: a scalar as it was written, texts in quotes; else what it is.
+    pub(super) fn shown(&self) -> String {
+        match &self.value {
+            Value::Null => "empty".to_owned(),
+            Value::Flag(_, text) | Value::Number(_, text) => text.clone(),
+            Value::Text(text) if text.chars().count() > 60 || text.contains('\n') => {
+                "a long text".to_owned()
+            }
+            Value::Text(text) => format!("{text:?}"),
+            Value::List(list) if list.is_empty() => "an empty list".to_owned(),
+            Value::List(_) => "a list".to_owned(),
+            Value::Map(_) => "a map".to_owned(),
+        }
+    }
+
+    /// The text of a scalar, as it was written.
+    pub(super) fn scalar(&self) -> Option<&str> {
+        match &self.value {
+            Value::Flag(_, text) | Value::Number(_, text) | Value::Text(text) => Some(text),
+            Value::Null | Value::List(_) | Value::Map(_) => None,
+        }
+    }
+}
+
+enum Raw {
+    Null,
+    Flag(bool),
+    Number(serde_json::Number),
+    Text(String),
+    List(Vec<Spanned<Raw>>),
+    Map(Vec<(Spanned<String>, Spanned<Raw>)>),
+}
+
+fn tree(raw: Spanned<Raw>, text: &str) -> Tree {
+    let written = |otherwise: String| slice(raw.defined, text).map_or(otherwise, str::to_owned);
+    let value = match raw.value {
+        Raw::Null => Value::Null,
+        Raw::Flag(flag) => Value::Flag(flag, written(flag.to_string())),
+        Raw::Number(number) => Value::Number(number.clone(), written(number.to_string())),
+        Raw::Text(text) => Value::Text(text),
+        Raw::List(list) => Value::List(list.into_iter().map(|raw| tree(raw, text)).collect()),
+        Raw::Map(entries) => Value::Map(
+            entries
+                .into_iter()
+                .map(|(key, raw)| Entry {
+                    line: key.referenced.line(),
+                    key: key.value,
+                    tree: tree(raw, text),
+                })
+                .collect(),
+        ),
+    };
+    Tree { line: raw.referenced.line(), value }
+}
+
+/// The text that stands at a place of the file.
+fn slice(at: Location, text: &str) -> Option<&str> {
+    let start = usize::try_from(at.span().byte_offset()?).ok()?;
+    let length = usize::try_from(at.span().byte_len()?).ok()?;
+    let written = text.get(start..start.checked_add(length)?)?.trim();
+    (!written.is_empty()).then_some(written)
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Raw, D::Error> {
+        deserializer.deserialize_any(RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = Raw;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw, D::Error> {
+        Raw::deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Raw, E> {
+        Ok(Raw::Flag(flag))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Raw, E> {
+        Ok(Raw::Number(number.into()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Raw, E> {
+        Ok(Raw::Number(number.into()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Raw, E> {
+        let as_text = || Raw::Text(number.to_string());
+        Ok(serde_json::Number::from_f64(number).map_or_else(as_text, Raw::Number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Raw, E> {
+        Ok(Raw::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Raw, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            list.push(item);
+        }
+        Ok(Raw::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Raw::Map(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_knows_its_line_and_numbers_keep_their_spelling() {
+        let documents = parse(
+            "a: 13.0\nb:\n  - {c: 0x10, d: yes}\n  - null\n---\n---\n\"e\": |\n  x\n  y\n",
+            "f.yaml",
+        )
+        .expect("it is in order");
+        let shown: Vec<_> = documents.iter().map(|tree| tree.json().to_string()).collect();
+        assert_eq!(shown, [r#"{"a":13.0,"b":[{"c":16,"d":"yes"},null]}"#, r#"{"e":"x\ny\n"}"#]);
+        let Value::Map(entries) = &documents[0].value else { panic!("it is a map") };
+        assert_eq!((entries[0].tree.scalar(), entries[0].line), (Some("13.0"), 1));
+        let Value::List(list) = &entries[1].tree.value else { panic!("it is a list") };
+        let Value::Map(entries) = &list[0].value else { panic!("it is a map") };
+        assert_eq!((entries[0].tree.shown(), entries[1].line), ("0x10".to_owned(), 3));
+        assert_eq!((documents[1].line, list[1].line), (7, 4));
+    }
+
+    #[test]
+    fn what_is_no_yaml_is_told_with_its_place() {
+        let error = parse("a: [1\nb: 2\n", "f.yaml").expect_err("a bracket is missing");
+        let error = error.to_string();
+        assert!(error.starts_with("f.yaml: ") && error.contains("line"), "{error}");
+        let error = parse("a: 1\na: 2\n", "f.yaml").expect_err("a key comes twice").to_string();
+        assert!(error.contains("line 2") && error.contains("duplicate"), "{error}");
+    }
+}

@@ -1,0 +1,359 @@
+//! Puts a replay together: recorded load, services, nodes, a profile and a chain of policies become an engine over a simulator, and a
+//! run of it becomes an outcome. It decides nothing and prints nothing.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use crate::backend::sim::{self, Faults, Sim, SimError, SimInput, SimInputError, SimService};
+use crate::definitions::model::Catalogue;
+use crate::definitions::node::Fleet;
+use crate::definitions::profile::Profile;
+use crate::definitions::service::Service;
+use crate::definitions::settings::LimitsError;
+use crate::engine::{
+    BindTargetError, Engine, Observation, Options, Owner, Plan, Stage, TargetName, TargetSpec,
+};
+use crate::gateway::Limits;
+use crate::journal::{API_VERSION, Header, Journal};
+use crate::ledger::{Outcome, PolicyNote, Setup, Sums};
+use crate::policy::{CallError, PlacementPolicy};
+use crate::recorder::{Record, Recorder};
+use crate::run::run;
+use crate::seed::Seed;
+use crate::time::Time;
+use crate::trace::{Item, Merged, TraceError};
+
+/// Whose the services of a replay are.
+const TENANT: &str = "default";
+const MICROSECONDS: f64 = 1e6;
+
+/// All that a replay is given, beside the policies.
+pub struct Setting {
+    /// What arrives.
+    pub load: Load,
+    /// How the files of the load were named.
+    pub traces: Vec<String>,
+    /// The services that are defined. Load of another service gets a default one.
+    pub services: Vec<Service>,
+    /// The models that there are.
+    pub catalogue: Catalogue,
+    /// The nodes.
+    pub fleet: Fleet,
+    /// The cluster's settings.
+    pub profile: Profile,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// The word that all randomness comes from.
+    pub seed: String,
+    /// When the trace begins.
+    pub start: Time,
+    /// How long the run may take in its own time. Milliseconds.
+    pub until_ms: Option<u64>,
+    /// Whether changes are told in the policies' words, which costs a call each.
+    pub explains: bool,
+    /// What people should know of the files that were read.
+    pub warnings: Vec<String>,
+}
+
+/// The policies of a replay.
+pub struct Policies {
+    /// The scaling stages, in order, each with its own settings.
+    pub stages: Vec<(Stage, serde_json::Value)>,
+    /// The placement policy, and its own settings.
+    pub placement: (Box<dyn PlacementPolicy>, serde_json::Value),
+    /// What places where that fails.
+    pub fallback: Option<Box<dyn PlacementPolicy>>,
+}
+
+/// A replay that cannot be, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// Two services want the load of one.
+    #[error("services {first} and {second} both want the load of {load}")]
+    LoadTwice {
+        /// The load's name.
+        load: String,
+        /// One of them.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A service's settings do not go with the profile.
+    #[error(transparent)]
+    Limits(#[from] LimitsError),
+    /// The policies refuse a service.
+    #[error(transparent)]
+    Bind(#[from] BindTargetError),
+    /// The placement policy does not say what it wants.
+    #[error("the placement policy cannot say which columns it wants")]
+    Placement(#[from] CallError),
+    /// The faults are not in order.
+    #[error(transparent)]
+    Faults(#[from] SimInputError),
+    /// The load could not be read to its end.
+    #[error(transparent)]
+    Load(#[from] SimError<TraceError>),
+}
+
+/// What arrives in a replay.
+pub struct Load {
+    /// Whose it is, by position.
+    pub services: Vec<String>,
+    /// When it is over. Microseconds since the start.
+    pub end_us: u64,
+    /// What arrives, in order of time.
+    pub items: Items,
+}
+
+/// What arrives, in order of time.
+pub type Items = Box<dyn Iterator<Item = Result<Item, TraceError>>>;
+
+impl From<&Merged> for Load {
+    fn from(traces: &Merged) -> Load {
+        Load {
+            services: traces.services().to_vec(),
+            end_us: traces.end_us(),
+            items: Box::new(traces.items()),
+        }
+    }
+}
+
+/// A replay, ready to run.
+pub struct Replay {
+    engine: Engine,
+    sim: Sim<Items>,
+    options: Options,
+    setup: Setup,
+    /// Name and model of each service, in the engine's order.
+    services: Vec<(String, String)>,
+    warnings: Vec<String>,
+    start: Time,
+    /// When the load is over.
+    load_ends: Time,
+}
+
+impl Replay {
+    /// Puts a replay together.
+    ///
+    /// # Errors
+    ///
+    /// When services, bounds, settings or faults are not in order; nothing has run then.
+    pub fn new(setting: Setting, policies: Policies) -> Result<Replay, ReplayError> {
+        let Setting { load, profile, start, mut warnings, .. } = setting;
+        let services =
+            with_defaults(setting.services, &load.services, &setting.catalogue, &mut warnings)?;
+        let tick_ms = profile.cluster.tick_ms();
+        let options =
+            Options { tick_ms, explains: setting.explains, gateway_is_always_in_path: true };
+        let (stages, own_settings): (Vec<Stage>, Vec<_>) = policies.stages.into_iter().unzip();
+        let (placement, placement_settings) = policies.placement;
+        let mut engine = Engine::new(options.clone(), stages, placement, policies.fallback)?;
+        let mut specs = Vec::with_capacity(services.len());
+        let mut simulated = Vec::with_capacity(services.len());
+        for (service, _) in &services {
+            let kept = service.limits(&profile.settings)?;
+            simulated.push(SimService {
+                name: service.name.clone(),
+                model: service.model.clone(),
+                needs: service.needs,
+                limits: Limits {
+                    concurrency: service.container_concurrency,
+                    queue: service.queue_limit,
+                    queue_bytes: None,
+                    timeout_us: Some((service.timeout_s * MICROSECONDS) as u64),
+                },
+                grace_us: None,
+                settled_at: kept.bounds.min.max(u32::from(!profile.cluster.enable_scale_to_zero)),
+            });
+            specs.push(TargetSpec {
+                name: TargetName::of_service(&service.name),
+                tenant: TENANT.to_owned(),
+                owner: Owner::Tidegate,
+                bounds: kept.bounds,
+                activation: kept.activation,
+                is_reachable: Some(true),
+                scaling_settings: own_settings
+                    .iter()
+                    .map(|own| service.scaling_document(own, &profile.settings))
+                    .collect(),
+                placement_settings: service
+                    .placement_document(&placement_settings, &profile.settings),
+                needs: service.needs,
+                weights_bytes: (service.model.weights_gb * 1e9) as u64,
+            });
+        }
+        engine.add_targets(start, specs)?;
+        warnings.extend(engine.warnings().iter().cloned());
+
+        let setup = Setup {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            simulator: sim::MODEL_VERSION,
+            seed: setting.seed.clone(),
+            profile: profile.name.clone(),
+            tick_ms,
+            start_ms: start.0,
+            duration_s: 0.0,
+            traces: setting.traces,
+            policies: engine
+                .policies()
+                .into_iter()
+                .map(|(stage, digest)| PolicyNote { stage, digest })
+                .collect(),
+            nodes: setting.fleet.machines.len() as u32,
+            gpus: setting.fleet.machines.iter().map(|one| one.node.allocatable.gpus).sum(),
+        };
+        let load_ends = start + load.end_us.div_ceil(1_000);
+        let items = renamed(load, &services);
+        let input = SimInput {
+            start,
+            seed: Seed::new(&setting.seed),
+            fleet: setting.fleet,
+            services: simulated,
+            faults: setting.faults,
+            tick_ms,
+            until: setting.until_ms.map(|ms| start + ms),
+        };
+        let sim = Sim::new(input, items)?;
+        let services =
+            services.into_iter().map(|(service, _)| (service.name, service.model.name)).collect();
+        Ok(Replay { engine, sim, options, setup, services, warnings, start, load_ends })
+    }
+
+    /// What is worth a warning before it runs.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// How long the load is. Milliseconds.
+    pub fn load_ms(&self) -> u64 {
+        self.load_ends.since(self.start)
+    }
+
+    /// Runs to the end. `progress` hears how far the run has come, in milliseconds of its own time. With a `journal`, every step is
+    /// written there; what kept it from that is among the warnings.
+    ///
+    /// # Errors
+    ///
+    /// When the load cannot be read to its end.
+    pub fn run(
+        mut self,
+        journal: Option<&mut dyn Write>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Outcome, ReplayError> {
+        let mut journal = match journal {
+            None => Journal::none(),
+            Some(to) => {
+                let targets = self.engine.specs().cloned().collect();
+                Journal::new(to, &Header::new(self.options, self.engine.policies(), targets))
+            }
+        };
+        let mut recorder = Recorder::new(self.start, self.setup.tick_ms, self.services);
+        let start = self.start;
+        let mut watch = |engine: &Engine, seen: &Observation, plan: &Plan, sim: &mut Sim<Items>| {
+            recorder.see(engine, seen, plan, sim);
+            progress(seen.at.since(start));
+        };
+        let running = run(&mut self.engine, &mut self.sim, &mut journal, &mut watch);
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime without drivers needs nothing from the system")
+            .block_on(running)?;
+        if let Some(error) = journal.finish() {
+            self.warnings.push(format!("the journal ends early: {error}"));
+        }
+        let record = recorder.finish(&self.sim);
+        Ok(outcome(self.setup, self.warnings, &self.sim, record))
+    }
+}
+
+/// The sums of the simulator and the record of the decisions as one document.
+fn outcome(
+    mut setup: Setup,
+    mut warnings: Vec<String>,
+    sim: &Sim<Items>,
+    record: Record,
+) -> Outcome {
+    let Record { targets, classes, failures, changes_left_out, .. } = record;
+    if changes_left_out > 0 {
+        warnings.push(format!("{changes_left_out} further changes are not listed"));
+    }
+    setup.duration_s = sim.at().since(Time(setup.start_ms)) as f64 / 1e3;
+    let mut sums = Sums { whole: sim.whole_summary(), services: BTreeMap::new() };
+    let mut services = Vec::with_capacity(targets.len());
+    for ((service, panics), position) in targets.into_iter().zip(0..) {
+        let mut summary = sim.summary(crate::engine::TargetId(position));
+        summary.panics = panics;
+        sums.whole.panics += panics;
+        sums.services.insert(service.name.clone(), summary);
+        services.push(service);
+    }
+    Outcome {
+        api_version: API_VERSION.to_owned(),
+        kind: "Replay".to_owned(),
+        setup,
+        summary: sums,
+        services,
+        classes,
+        failures,
+        warnings,
+    }
+}
+
+/// The services sorted by name, each with the name of the load it gets; load without a service gets a default one.
+fn with_defaults(
+    defined: Vec<Service>,
+    loads: &[String],
+    catalogue: &Catalogue,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<(Service, String)>, ReplayError> {
+    let mut by_load: BTreeMap<String, Service> = BTreeMap::new();
+    for service in defined {
+        let load = service.trace.clone().unwrap_or_else(|| service.name.clone());
+        if !loads.contains(&load) {
+            warnings.push(format!("service {} gets no load: no trace has {load}", service.name));
+        }
+        if let Some(first) = by_load.get(&load) {
+            let (first, second) = (first.name.clone(), service.name);
+            return Err(ReplayError::LoadTwice { load, first, second });
+        }
+        by_load.insert(load, service);
+    }
+    let missing: Vec<&String> = loads.iter().filter(|load| !by_load.contains_key(*load)).collect();
+    if let Some(first) = missing.first() {
+        let others = match missing.len() {
+            1 => String::new(),
+            more => format!(" and {} more", more - 1),
+        };
+        let default = Service::default_for(first, catalogue);
+        warnings.push(format!(
+            "no service is defined for the load of {first}{others}: {} on {} GPU, {} requests a replica is assumed",
+            default.model.name, default.needs.gpus, default.container_concurrency
+        ));
+    }
+    for load in missing {
+        by_load.insert(load.clone(), Service::default_for(load, catalogue));
+    }
+    let mut services: Vec<(Service, String)> =
+        by_load.into_iter().map(|(load, service)| (service, load)).collect();
+    services.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+    Ok(services)
+}
+
+/// The items of `load`, with the positions of the services that get them.
+fn renamed(load: Load, services: &[(Service, String)]) -> Items {
+    let position = |load: &String| {
+        let position = services.iter().position(|(_, wanted)| wanted == load);
+        position.expect("every load has a service") as u32
+    };
+    let positions: Vec<u32> = load.services.iter().map(position).collect();
+    Box::new(load.items.map(move |item| {
+        item.map(|item| match item {
+            Item::Arrival { at_us, service, work } => {
+                Item::Arrival { at_us, service: positions[service as usize], work }
+            }
+            Item::Offered { at_us, service, concurrency } => {
+                Item::Offered { at_us, service: positions[service as usize], concurrency }
+            }
+        })
+    }))
+}
