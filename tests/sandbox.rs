@@ -22,15 +22,16 @@ struct Row {
     inputs: Vec<f64>,
 }
 
-/// What windows and facts give: finite numbers and "no data". Infinite ones would make NaNs, whose sign natively is the
-/// processor's choice, and in the sandbox always the same.
+/// What windows and facts give: finite numbers and "no data". Two things are left out, for natively they are the processor's
+/// choice, and in the sandbox always the same: the sign of a NaN, which infinities would make, and which of two zeros
+/// `f64::max` gives if one of them is negative.
 fn number() -> impl Strategy<Value = f64> {
     prop_oneof![
         8 => 0.0..1e4,
         4 => (0_u32..40).prop_map(f64::from),
         2 => Just(f64::NAN),
         1 => -1e15..1e15,
-        1 => prop::sample::select(vec![-0.0, 1e-300, 4_294_967_295.0, 1e18]),
+        1 => prop::sample::select(vec![0.0, 1e-300, 4_294_967_295.0, 1e18]),
     ]
 }
 
