@@ -100,7 +100,7 @@ fn every_manifest_reads_as_what_it_says_or_is_refused_by_name() {
       trace azure-llm-2023-code
       affinity {"nodeAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[{"preference":{"matchExpressions":[{"key":"gpu.nvidia.com/class","operator":"In","values":["A40"]}]},"weight":100}],"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"gpu.nvidia.com/class","operator":"In","values":["A40","RTX_A5000"]}]}]}}}
     longtail: llama-3.1-8b, 0 to 4 replicas of 1 GPUs, 4000 m CPU, 32768 MiB; at once 8, 300 s
-      trace longtail-demo
+      trace m-large-c155
       affinity {"nodeAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[{"preference":{"matchExpressions":[{"key":"gpu.nvidia.com/class","operator":"In","values":["A40"]}]},"weight":100}],"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"gpu.nvidia.com/class","operator":"In","values":["A40","RTX_A5000"]}]}]}}}
     # flowers-container-concurrency.yaml
     flowers-sample: small-default, 1 to - replicas of 0 GPUs, 1000 m CPU, 2048 MiB; at once 10, 300 s
