@@ -174,7 +174,7 @@ fn decide_by(policy: ComponentScaling, misbehave: &'static str) -> String {
 #[test]
 fn an_endless_loop_ends_and_the_others_are_decided() {
     assert_snapshot!(decide("loop"), @"
-    0 s, hostile, bad: it used up its fuel of 20493: an endless loop, or too much work for one target; hold
+    0 s, hostile, bad: it used up its share of the fuel: an endless loop, or too much work for one target; hold
     alpha: 3 desired
     bad: 1 desired
     omega: 3 desired
@@ -309,10 +309,10 @@ fn begin(misbehave: &str) -> String {
 
 #[test]
 fn what_goes_wrong_while_binding_and_at_birth_is_told() {
-    assert_snapshot!(begin("bind-loop"), @"it used up its fuel of 20000000: an endless loop, or too much work for one call");
+    assert_snapshot!(begin("bind-loop"), @"it used up its fuel of 20,000,000: an endless loop, or too much work for one call");
     assert_snapshot!(begin("bind-trap"), @"it panicked or gave up on purpose in `hostile_guest::Hostile::bind`");
     assert_snapshot!(begin("bind-faults"), @"its answer is larger than 1 MiB");
-    assert_snapshot!(begin("init-loop"), @"it used up its fuel of 120000: an endless loop, or too much work for a batch of 2 targets");
+    assert_snapshot!(begin("init-loop"), @"it used up its fuel of 120,000: an endless loop, or too much work for a batch of 2 targets");
     assert_snapshot!(begin("init-trap"), @"it panicked or gave up on purpose in `hostile_guest::Hostile::init`");
     assert_snapshot!(begin("init-few"), @"it gave 0 states for 2 targets");
 }
@@ -321,9 +321,9 @@ fn what_goes_wrong_while_binding_and_at_birth_is_told() {
 fn a_policy_that_does_not_explain_or_migrate_hurts_nobody() {
     let mut policy = scaling();
     let batch = batch(&mut policy, &["explain-loop"]);
-    assert_snapshot!(policy.explain(&batch).unwrap_err(), @"it used up its fuel of 20000000: an endless loop, or too much work for one target");
+    assert_snapshot!(policy.explain(&batch).unwrap_err(), @"it used up its fuel of 20,000,000: an endless loop, or too much work for one target");
     let states = || States { bytes: vec![7], ends: vec![1] };
-    assert_snapshot!(policy.migrate(2, &states()).unwrap_err(), @"it used up its fuel of 20000000: an endless loop, or too much work for one target");
+    assert_snapshot!(policy.migrate(2, &states()).unwrap_err(), @"it used up its fuel of 20,000,000: an endless loop, or too much work for one target");
     assert_snapshot!(policy.migrate(3, &states()).unwrap_err(), @"layout 3 is not known");
     assert_eq!(policy.migrate(1, &states()), Ok(states()));
 }
@@ -507,7 +507,7 @@ fn refusal_of(fixture: &str) -> String {
 fn a_start_function_that_misbehaves_is_found_when_the_component_is_loaded() {
     assert_snapshot!(refusal_of("loops-at-start"), @"
     error: the component does not start
-    cause: it used up its fuel of 20000000: an endless loop, or too much work for one call
+    cause: it used up its fuel of 20,000,000: an endless loop, or too much work for one call
      hint: do less in a start function or a static initialiser
     ");
     assert_snapshot!(refusal_of("traps-at-start"), @"
