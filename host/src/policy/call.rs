@@ -6,7 +6,7 @@ use wasmtime::component::{ComponentNamedList, InstancePre, Lift, Lower};
 use wasmtime::{ResourceLimiter, Store, Trap, WasmBacktrace};
 
 use super::sandbox::Sandbox;
-use super::told::shortened;
+use super::told::{count, shortened, size};
 use super::{CallError, CallErrorKind, Limits};
 
 /// Makes calls of one component. Cheap to clone.
@@ -100,53 +100,89 @@ impl Caller {
         if let Some(trap) = error.downcast_ref::<Trap>() {
             return match trap {
                 Trap::OutOfFuel => {
-                    let fuel = allowance.fuel;
+                    // A part of a batch gets a share, and how much depends on what was tried before.
+                    let fuel = if allowance.fuel < self.limits.fuel(allowance.targets) {
+                        "its share of the fuel".to_owned()
+                    } else {
+                        format!("its fuel of {}", count(allowance.fuel))
+                    };
                     let work = match allowance.targets {
                         0 => "too much work for one call".to_owned(),
                         1 => "too much work for one target".to_owned(),
                         targets => format!("too much work for a batch of {targets} targets"),
                     };
-                    (
-                        OutOfFuel,
-                        format!("it used up its fuel of {fuel}: an endless loop, or {work}"),
-                    )
+                    (OutOfFuel, format!("it used up {fuel}: an endless loop, or {work}"))
                 }
                 Trap::Interrupt => (OutOfTime, "it ran for too long".to_owned()),
                 Trap::StackOverflow => {
-                    let kib = self.limits.stack_bytes >> 10;
+                    let limit = size(self.limits.stack_bytes as u64);
                     (
                         OutOfSpace,
-                        format!("its stack grew over {kib} KiB: endless recursion, or very deep"),
+                        format!("its stack grew over {limit}: endless recursion, or very deep"),
                     )
                 }
                 Trap::UnreachableCodeReached => {
                     let place = place_in(error);
                     (Trapped, format!("it panicked or gave up on purpose{place}"))
                 }
-                other => (Trapped, format!("it did what no code may{}: {other}", place_in(error))),
+                // A stack that a language keeps in memory runs out like this.
+                Trap::MemoryOutOfBounds => {
+                    let place = place_in(error);
+                    (Trapped, format!("it left its memory, or recursed without end,{place}"))
+                }
+                other => (
+                    Trapped,
+                    format!("it did what no code may{}: {}", place_in(error), trap_text(*other)),
+                ),
             };
         }
         let cause = error.root_cause().to_string();
         if cause.contains("fuel allocated for hostcalls") {
-            let bytes = allowance.output_bytes;
-            return (OutOfSpace, format!("its answer is larger than {bytes} bytes"));
+            let limit = size(allowance.output_bytes as u64);
+            return (OutOfSpace, format!("its answer is larger than {limit}"));
         }
         (Malformed, format!("its answer cannot be read: {cause}"))
     }
 }
 
+/// wasmtime's words for a trap, without what every one of them begins with.
+fn trap_text(trap: Trap) -> String {
+    let text = trap.to_string();
+    text.strip_prefix("wasm trap: ").unwrap_or(&text).to_owned()
+}
+
 /// ` in NAME`: the innermost function of the policy's own, where names were kept.
 fn place_in(error: &wasmtime::Error) -> String {
-    const NOT_ITS_OWN: [&str; 8] =
-        ["core::", "alloc::", "std::", "<core::", "<alloc::", "<std::", "rust_", "__rust"];
     let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], WasmBacktrace::frames);
-    let names = || frames.iter().filter_map(|frame| frame.func_name());
-    let own = names().find(|name| {
-        !NOT_ITS_OWN
-            .iter()
-            .any(|prefix| name.trim_start_matches('_').starts_with(prefix.trim_start_matches('_')))
-    });
-    own.map(|name| format!(" in `{}`", shortened(name))).unwrap_or_default()
+    let names = frames.iter().filter_map(|frame| frame.func_name());
+    let own = names
+        // Without the hash at its end.
+        .map(|name| format!("{:#}", rustc_demangle::demangle(name)))
+        .find(|name| !is_of_the_language(name));
+    own.map(|name| format!(" in `{}`", shortened(&without_trait(&name)))).unwrap_or_default()
+}
+
+/// `Policy::decide` for `<Policy as path::of::Trait>::decide`.
+fn without_trait(name: &str) -> String {
+    let Some(inner) = name.strip_prefix('<') else { return name.to_owned() };
+    let mut depth = 1;
+    let closes = |(_, letter): &(usize, char)| {
+        match letter {
+            '<' => depth += 1,
+            '>' => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    };
+    let Some((end, _)) = inner.char_indices().find(closes) else { return name.to_owned() };
+    let implementor = inner[..end].split(" as ").next().unwrap_or_default();
+    format!("{implementor}{}", &inner[end + 1..])
+}
+
+/// Whether a function is Rust's own, through which every panic goes.
+fn is_of_the_language(name: &str) -> bool {
+    let path = name.trim_start_matches(['<', '_']);
+    ["core::", "alloc::", "std::", "rustc", "rust_"].iter().any(|own| path.starts_with(own))
 }
 
 /// How much room an instance has. Growing beyond it ends the call: a policy that goes on without what it asked for would only
@@ -159,7 +195,7 @@ pub(super) struct Room {
 /// Something that is full.
 #[derive(Debug, thiserror::Error)]
 enum Full {
-    #[error("it wants {bytes} bytes of memory, more than the limit of {limit}")]
+    #[error("it wants {} of memory, more than the limit of {}", size(*bytes as u64), size(*limit as u64))]
     Memory { bytes: usize, limit: usize },
     #[error("it wants a table of {elements} elements, more than the limit of {limit}")]
     Table { elements: usize, limit: usize },
@@ -184,5 +220,31 @@ impl ResourceLimiter for Room {
     ) -> wasmtime::Result<bool> {
         let limit = self.table_elements;
         if elements > limit { Err(Full::Table { elements, limit }.into()) } else { Ok(true) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_are_named_as_their_author_knows_them() {
+        for (name, told) in [
+            ("start", "start"),
+            ("office_hours::decide", "office_hours::decide"),
+            (
+                "<office_hours::Hours as tidegate_policy::Scaling>::decide",
+                "office_hours::Hours::decide",
+            ),
+            ("<a::B<C> as d::E<F>>::g", "a::B<C>::g"),
+            ("<a::B>::c", "a::B::c"),
+            ("<unfinished", "<unfinished"),
+        ] {
+            assert_eq!(without_trait(name), told);
+        }
+        assert!(is_of_the_language("core::panicking::panic_fmt"));
+        assert!(is_of_the_language("<alloc::vec::Vec<T> as core::ops::Drop>::drop"));
+        assert!(is_of_the_language("__rustc::rust_begin_unwind"));
+        assert!(!is_of_the_language("corridor::decide"));
     }
 }

@@ -1,5 +1,7 @@
 //! A scaling policy that is a component: each call in a fresh instance, within limits, with every number that comes back checked.
 
+use std::collections::BTreeMap;
+
 use wasmtime::component::ComponentExportIndex;
 
 use super::call::{Allowance, Caller};
@@ -21,6 +23,8 @@ pub struct ComponentScaling {
     functions: Functions,
     /// The widest of all programs bound so far, as the engine has it.
     scope: Scope,
+    /// How many outputs the programs bound so far announce, by their params.
+    announced: BTreeMap<Vec<u8>, usize>,
 }
 
 struct Functions {
@@ -43,7 +47,8 @@ impl ComponentScaling {
             state_schema: function("state-schema"),
             migrate: function("migrate"),
         };
-        ComponentScaling { digest: digest.to_owned(), caller, functions, scope: Scope::Target }
+        let (scope, announced) = (Scope::Target, BTreeMap::new());
+        ComponentScaling { digest: digest.to_owned(), caller, functions, scope, announced }
     }
 
     /// What a call that is not on the path of decisions may take.
@@ -71,6 +76,8 @@ impl ScalingPolicy for ComponentScaling {
         let program = bound?.map_err(|faults| BindError::Faults(clean_faults(faults)))?;
         let program = checked_program(program)?;
         self.scope = widest(self.scope, program.scope);
+        let most = self.announced.entry(program.params.clone()).or_default();
+        *most = (*most).max(program.outputs.len());
         Ok(program)
     }
 
@@ -91,7 +98,12 @@ impl ScalingPolicy for ComponentScaling {
 
     fn decide(&mut self, seen: &Batch, columns: usize) -> Answer {
         let limits = &self.caller.limits;
-        decide(seen, columns, self.scope, limits, |batch, fuel| {
+        // A part of a batch has only the outputs of its own programs.
+        let columns_of = |part: &Batch| {
+            let announced = part.params.iter().filter_map(|params| self.announced.get(params));
+            announced.copied().max().unwrap_or(columns).min(columns)
+        };
+        decide(seen, columns, self.scope, limits, columns_of, |batch, fuel| {
             let targets = batch.params_of.len();
             let allowance = Allowance { fuel, output_bytes: limits.output(targets), targets };
             let (decided, took) = self.caller.call::<_, Result<Decisions, Failure>>(

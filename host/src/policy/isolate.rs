@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::limits::Limits;
+use super::told::count;
 use super::wire::{Batch, Decisions, Scope, States};
 use super::{Answer, CallError, CallErrorKind};
 
@@ -12,7 +13,8 @@ use super::{Answer, CallError, CallErrorKind};
 const COST_OF_ASKING: u64 = 500;
 const COST_OF_ASKING_PER_TARGET: u64 = 20;
 
-/// Decides for a batch. `call` asks the policy with at most that much fuel; it returns what it gave and the fuel it took.
+/// Decides for a batch of which `columns` outputs come back, and `columns_of` it from a part. `call` asks the policy with at most
+/// that much fuel; it returns what it gave and the fuel it took.
 ///
 /// If the batch fails and the policy names who is at fault, it is asked again without. Otherwise the batch is taken apart, first
 /// into about as many parts as each has targets, then those parts that failed into single ones. An endless loop burns all that
@@ -22,6 +24,7 @@ pub(super) fn decide(
     columns: usize,
     scope: Scope,
     limits: &Limits,
+    columns_of: impl Fn(&Batch) -> usize,
     mut call: impl FnMut(&Batch, u64) -> (Result<Decisions, CallError>, u64),
 ) -> Answer {
     let n = seen.params_of.len();
@@ -29,7 +32,7 @@ pub(super) fn decide(
     let all: Vec<u32> = (0..n as u32).collect();
     let is_one = is_one_unit(seen, scope, &all);
     let (answered, took) = call(seen, if is_one { budget } else { first_share(limits, n) });
-    let error = match answered.and_then(|decisions| checked(decisions, n, columns, true)) {
+    let error = match answered.and_then(|decisions| checked(decisions, n, columns)) {
         Ok(decisions) => return Answer { decisions, failed: Vec::new(), fuel: took },
         Err(error) => error,
     };
@@ -45,7 +48,8 @@ pub(super) fn decide(
         let left = budget.saturating_sub(fuel);
         if left == 0 {
             let message = format!(
-                "it was not asked about alone: the fuel of {budget} was spent on finding who is at fault"
+                "it was not asked about alone: the fuel of {} was spent on finding who is at fault",
+                count(budget)
             );
             let error = CallError { kind: CallErrorKind::OutOfFuel, culprit: None, message };
             merged.failed.extend(positions.into_iter().map(|at| (at, error.clone())));
@@ -55,7 +59,7 @@ pub(super) fn decide(
         let part = part(seen, &positions);
         let (answered, took) = call(&part, later_share(limits, m, m + others, left));
         fuel += took;
-        match answered.and_then(|decisions| checked(decisions, m, columns, false)) {
+        match answered.and_then(|decisions| checked(decisions, m, columns_of(&part))) {
             Ok(decisions) => merged.take(positions, decisions),
             Err(error) => {
                 blame(seen, scope, positions, error, &mut undecided, &mut merged.failed);
@@ -164,20 +168,8 @@ fn state_of(states: &States, at: usize) -> &[u8] {
     states.bytes.get(start..states.ends[at] as usize).unwrap_or_default()
 }
 
-/// Decisions that are as long as they must be. A part of a batch may have fewer columns of outputs than the whole: those of its
-/// own programs.
-fn checked(
-    decisions: Decisions,
-    n: usize,
-    columns: usize,
-    is_whole: bool,
-) -> Result<Decisions, CallError> {
-    let entries = decisions.outputs.len();
-    let are_outputs_good = if is_whole {
-        entries == columns * n
-    } else {
-        n > 0 && entries.is_multiple_of(n) && entries / n <= columns
-    };
+/// Decisions that are as long as they must be.
+fn checked(decisions: Decisions, n: usize, columns: usize) -> Result<Decisions, CallError> {
     for (what, found) in [
         ("decisions", decisions.wanted.len()),
         ("flags `apply`", decisions.apply.len()),
@@ -187,10 +179,12 @@ fn checked(
             return Err(malformed(format!("it gave {found} {what} for {}", targets(n))));
         }
     }
-    if !are_outputs_good {
-        let message =
-            format!("it gave {entries} output values for {} and {columns} columns", targets(n));
-        return Err(malformed(message));
+    let entries = decisions.outputs.len();
+    if entries != columns * n {
+        let of = targets(n);
+        return Err(malformed(format!(
+            "it gave {entries} output values for {of}, which is not {columns} each"
+        )));
     }
     checked_states(&decisions.states, n)?;
     Ok(decisions)
@@ -275,3 +269,6 @@ impl Merged {
         Answer { decisions: whole, failed: self.failed, fuel }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use wasmparser::component_types::{ComponentEntityType, ComponentInstanceType};
 use wasmparser::types::TypesRef;
 use wasmparser::{Encoding, KnownCustom, Name, Parser, Payload, TypeRef, Validator, WasmFeatures};
 
-use super::told::shortened;
+use super::told::{shortened, size};
 use super::{CallError, Limits};
 
 /// The interface of policies that scale, as components name it.
@@ -21,7 +21,7 @@ const TOLD_AT_MOST: usize = 3;
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file is longer than a component may be.
-    #[error("the component has {bytes} bytes, more than the limit of {limit}")]
+    #[error("the component has {}, more than the limit of {}", size(*bytes as u64), size(*limit as u64))]
     TooLarge {
         /// Its size.
         bytes: usize,
@@ -29,10 +29,10 @@ pub enum LoadError {
         limit: usize,
     },
     /// The file is something else.
-    #[error("this is not Wasm: it begins with {begins_with}")]
+    #[error("this is not Wasm: the file {found}")]
     NotWasm {
-        /// Its first bytes, readable.
-        begins_with: String,
+        /// That it is empty, or what it begins with.
+        found: String,
     },
     /// A module without the component model's types around it.
     #[error("this is a core module, not a component")]
@@ -45,7 +45,7 @@ pub enum LoadError {
         source: wasmparser::BinaryReaderError,
     },
     /// A function whose compilation could take very long.
-    #[error("{function} has a body of {bytes} bytes, more than the limit of {limit}")]
+    #[error("{function} has a body of {}, more than the limit of {}", size(*bytes as u64), size(*limit as u64))]
     FunctionTooLarge {
         /// Its name, or its number where it has none.
         function: String,
@@ -61,7 +61,7 @@ pub enum LoadError {
         limit: u32,
     },
     /// It asks for more memory than there is before it runs at all.
-    #[error("the component declares a memory of {bytes} bytes, more than the limit of {limit}")]
+    #[error("the component declares a memory of {}, more than the limit of {}", size(*bytes), size(*limit))]
     MemoryTooLarge {
         /// What it declares.
         bytes: u64,
@@ -145,8 +145,8 @@ impl LoadError {
             LoadError::TooLarge { .. } => {
                 "build with opt-level, lto and strip as `policies/Cargo.toml` does, or raise `packageBytes`"
             }
-            LoadError::NotWasm { begins_with } if begins_with.starts_with("`(") => {
-                "this is the text format: turn it into a binary with `wat2wasm` or `wasm-tools parse`"
+            LoadError::NotWasm { found } if found.contains("`(") => {
+                "this is the text format: turn it into a binary with `wasm-tools parse`"
             }
             LoadError::NotWasm { .. } => "give the `.wasm` file that the build left",
             LoadError::CoreModule => {
@@ -213,7 +213,7 @@ pub(super) fn check(bytes: &[u8], limits: &Limits) -> Result<Exports, LoadError>
         return Err(LoadError::TooLarge { bytes: bytes.len(), limit: limits.package_bytes });
     }
     if !bytes.starts_with(b"\0asm") {
-        return Err(LoadError::NotWasm { begins_with: beginning(bytes) });
+        return Err(LoadError::NotWasm { found: beginning(bytes) });
     }
     check_sizes(bytes, limits)?;
     let features = WasmFeatures::default() & !WasmFeatures::RELAXED_SIMD & !WasmFeatures::THREADS;
@@ -223,17 +223,17 @@ pub(super) fn check(bytes: &[u8], limits: &Limits) -> Result<Exports, LoadError>
     check_names(bytes, types.as_ref())
 }
 
-/// The first bytes of a file: as text if they are.
+/// What a file begins with: text if it is.
 fn beginning(bytes: &[u8]) -> String {
     let first = &bytes[..bytes.len().min(12)];
     match std::str::from_utf8(first) {
-        Ok("") => "nothing, the file is empty".to_owned(),
+        Ok("") => "is empty".to_owned(),
         Ok(text) if text.chars().all(|letter| letter == '\n' || !letter.is_control()) => {
-            format!("`{}`", text.trim())
+            format!("begins with `{}`", text.trim())
         }
         Ok(_) | Err(_) => {
             let bytes: Vec<String> = first.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("the bytes {}", bytes.join(" "))
+            format!("begins with the bytes {}", bytes.join(" "))
         }
     }
 }

@@ -92,16 +92,7 @@ impl PlacementPolicy for ComponentPlacement {
             self.allowance(replicas, nodes),
         );
         let placed = placed?.map_err(refused)?;
-        if placed.len() != replicas {
-            let found = placed.len();
-            return Err(malformed(format!("it gave {found} places for {replicas} replicas")));
-        }
-        let place = |(at, node): (usize, u32)| match node {
-            NOWHERE => Ok(None),
-            node if (node as usize) < nodes => Ok(Some(node)),
-            node => Err(malformed(format!("it put replica {at} on node {node} of {nodes}"))),
-        };
-        placed.into_iter().enumerate().map(place).collect()
+        checked_places(placed, replicas, nodes)
     }
 
     fn explain(&mut self, asked: &Request) -> Result<Vec<Explanation>, CallError> {
@@ -127,17 +118,66 @@ impl PlacementPolicy for ComponentPlacement {
             self.allowance(n, 0),
         );
         let ranked = ranked?.map_err(refused)?;
-        if ranked.len() != n {
-            return Err(malformed(format!("it ranked {} of {n} candidates", ranked.len())));
+        checked_ranks(ranked, n)
+    }
+}
+
+/// A place for each replica, on a node that there is.
+fn checked_places(
+    placed: Vec<u32>,
+    replicas: usize,
+    nodes: usize,
+) -> Result<Vec<Option<u32>>, CallError> {
+    if placed.len() != replicas {
+        let found = placed.len();
+        return Err(malformed(format!("it gave {found} places for {replicas} replicas")));
+    }
+    let place = |(at, node): (usize, u32)| match node {
+        NOWHERE => Ok(None),
+        node if (node as usize) < nodes => Ok(Some(node)),
+        node => Err(malformed(format!("it put replica {at} on node {node} of {nodes}"))),
+    };
+    placed.into_iter().enumerate().map(place).collect()
+}
+
+/// Every candidate, once.
+fn checked_ranks(ranked: Vec<u32>, n: usize) -> Result<Vec<u32>, CallError> {
+    if ranked.len() != n {
+        return Err(malformed(format!("it ranked {} of {n} candidates", ranked.len())));
+    }
+    let mut is_ranked = vec![false; n];
+    for &at in &ranked {
+        match is_ranked.get_mut(at as usize) {
+            Some(is_ranked @ false) => *is_ranked = true,
+            Some(_) => return Err(malformed(format!("it ranked candidate {at} twice"))),
+            None => return Err(malformed(format!("it ranked candidate {at} of {n}"))),
         }
-        let mut is_ranked = vec![false; n];
-        for &at in &ranked {
-            match is_ranked.get_mut(at as usize) {
-                Some(is_ranked @ false) => *is_ranked = true,
-                Some(_) => return Err(malformed(format!("it ranked candidate {at} twice"))),
-                None => return Err(malformed(format!("it ranked candidate {at} of {n}"))),
-            }
-        }
-        Ok(ranked)
+    }
+    Ok(ranked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_as_many_as_replicas_and_on_nodes_that_there_are() {
+        let check =
+            |placed: &[u32]| checked_places(placed.to_vec(), 2, 3).map_err(|error| error.message);
+        assert_eq!(check(&[2, NOWHERE]), Ok(vec![Some(2), None]));
+        assert_eq!(check(&[0]), Err("it gave 1 places for 2 replicas".to_owned()));
+        assert_eq!(check(&[0, 0, 0]), Err("it gave 3 places for 2 replicas".to_owned()));
+        assert_eq!(check(&[0, 3]), Err("it put replica 1 on node 3 of 3".to_owned()));
+    }
+
+    #[test]
+    fn ranks_name_every_candidate_once() {
+        let check =
+            |ranked: &[u32]| checked_ranks(ranked.to_vec(), 3).map_err(|error| error.message);
+        assert_eq!(check(&[2, 0, 1]), Ok(vec![2, 0, 1]));
+        assert_eq!(check(&[2, 0]), Err("it ranked 2 of 3 candidates".to_owned()));
+        assert_eq!(check(&[2, 0, 2]), Err("it ranked candidate 2 twice".to_owned()));
+        assert_eq!(check(&[2, 0, 3]), Err("it ranked candidate 3 of 3".to_owned()));
+        assert_eq!(check(&[2, 0, u32::MAX]), Err("it ranked candidate 4294967295 of 3".to_owned()));
     }
 }

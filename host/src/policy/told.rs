@@ -25,6 +25,33 @@ fn cut(text: &str, longest: usize) -> String {
     cut
 }
 
+/// A large number as people read it: `20,000,000`.
+pub(super) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut told = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            told.push(',');
+        }
+        told.push(digit);
+    }
+    told
+}
+
+/// A number of bytes as people read it, with one decimal where it is not whole.
+pub(super) fn size(bytes: u64) -> String {
+    let told = |unit: u64, name| {
+        let tenths = (u128::from(bytes) * 10).div_ceil(u128::from(unit));
+        let (whole, rest) = (tenths / 10, tenths % 10);
+        if rest == 0 { format!("{whole} {name}") } else { format!("{whole}.{rest} {name}") }
+    };
+    match bytes {
+        0..1_024 => format!("{bytes} bytes"),
+        1_024..1_048_576 => told(1_024, "KiB"),
+        _ => told(1_048_576, "MiB"),
+    }
+}
+
 /// Faults and warnings.
 pub(super) fn clean_faults(faults: Vec<Fault>) -> Vec<Fault> {
     let one = |fault: Fault| Fault { path: clean(fault.path), message: clean(fault.message) };
@@ -45,6 +72,29 @@ pub(super) fn clean_explanations(mut told: Vec<Explanation>) -> Vec<Explanation>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_told_in_the_unit_that_fits_and_never_as_less_than_they_are() {
+        for (bytes, told) in [
+            (0, "0 bytes"),
+            (1_023, "1023 bytes"),
+            (65_536, "64 KiB"),
+            (65_537, "64.1 KiB"),
+            (64 << 20, "64 MiB"),
+            ((64 << 20) + 1, "64.1 MiB"),
+            (u64::MAX, "17592186044416 MiB"),
+        ] {
+            assert_eq!(size(bytes), told);
+        }
+    }
+
+    #[test]
+    fn large_numbers_have_their_thousands_apart() {
+        for (number, told) in [(0, "0"), (999, "999"), (1_000, "1,000"), (20_000_000, "20,000,000")]
+        {
+            assert_eq!(count(number), told);
+        }
+    }
 
     #[test]
     fn what_a_terminal_would_obey_is_replaced_and_what_is_long_is_cut() {
