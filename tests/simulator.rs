@@ -306,7 +306,7 @@ fn offered_load_wakes_a_service_at_zero_and_is_reported_as_it_is() {
 }
 
 #[test]
-fn a_lost_node_fails_what_ran_there_and_the_engine_starts_elsewhere() {
+fn a_lost_node_fails_what_ran_there_and_the_engine_starts_elsewhere_at_once() {
     let mut world = world(gpt_j(5.7, 5.0), 10);
     world.fleet = fleet(2, 1, &a40());
     world.bounds = Bounds { min: 1, max: 1, initial: 1 };
@@ -324,11 +324,11 @@ fn a_lost_node_fails_what_ran_there_and_the_engine_starts_elsewhere() {
       13.222  0 Ready
      100.250  1 nodes
      100.250  0 Failed { reason: "node a40-000 was lost" }
+     100.250  start 1 on node 0
      101.000  waiting
-     112.000  start 1 on node 0
-     114.500  1 Pulling
-     115.000  1 Loading
-     125.747  1 Ready
+     102.750  1 Pulling
+     103.250  1 Loading
+     113.997  1 Ready
     "#);
     let requests = ran.summary("llama").requests;
     assert_eq!((requests.arrived, requests.served, requests.failed), (20, 18, 2));

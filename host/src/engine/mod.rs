@@ -559,12 +559,12 @@ impl Engine {
             }
             target.wakes_at =
                 target.seats.iter().map(chain::Seat::wakes_at).min().unwrap_or(Time::NEVER);
-            earliest = earliest.min(target.wakes_at);
             let is_short =
                 target.spec.owner == Owner::Tidegate && target.replicas.alive() < target.desired;
             if is_short && target.replicas.back_off_until() > now {
-                earliest = earliest.min(target.replicas.back_off_until());
+                target.wakes_at = target.wakes_at.min(target.replicas.back_off_until());
             }
+            earliest = earliest.min(target.wakes_at);
         }
         earliest
     }

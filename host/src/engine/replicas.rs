@@ -12,6 +12,9 @@ const BACK_OFF_LONGEST_MS: u64 = 300_000;
 /// Replicas of one target that wait for a place at a time. A policy may want four billion; no more than these are kept in mind.
 const PENDING_AT_MOST: u32 = 1_000;
 
+/// Where a replica is whose node is gone.
+const NO_NODE: NodeId = NodeId(u32::MAX);
+
 /// Where a replica is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplicaState {
@@ -181,7 +184,11 @@ impl ReplicaSet {
             Phase::Gone => self.remove(ordinal).is_some(),
             Phase::Failed { .. } => {
                 let Some(replica) = self.remove(ordinal) else { return false };
-                if !matches!(replica.state, ReplicaState::Draining { .. }) {
+                // A node that is gone says nothing about the replica, and of several that fail together one counts.
+                let is_held_against_it = !matches!(replica.state, ReplicaState::Draining { .. })
+                    && replica.node() != Some(NO_NODE)
+                    && now >= self.back_off_until;
+                if is_held_against_it {
                     let wait = BACK_OFF_FIRST_MS << self.failures_in_a_row.min(10);
                     self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
                     self.back_off_until = now + wait.min(BACK_OFF_LONGEST_MS);
@@ -212,7 +219,7 @@ impl ReplicaSet {
                 ReplicaState::Starting { node }
                 | ReplicaState::Ready { node, .. }
                 | ReplicaState::Draining { node } => {
-                    *node = moved.get(node.index()).copied().flatten().unwrap_or(NodeId(u32::MAX));
+                    *node = moved.get(node.index()).copied().flatten().unwrap_or(NO_NODE);
                 }
             }
         }
@@ -288,6 +295,20 @@ mod tests {
         set.place(7, NODE);
         set.see(now, 7, &Phase::Ready);
         assert_eq!((set.failures_in_a_row(), set.back_off_until()), (0, Time::ZERO));
+    }
+
+    #[test]
+    fn replicas_that_fail_together_count_once_and_those_of_a_lost_node_not_at_all() {
+        let mut set = starting(4);
+        let failed = || Phase::Failed { reason: "out of memory".into() };
+        set.move_nodes(&[None]);
+        set.see(Time(0), 0, &failed());
+        assert_eq!((set.failures_in_a_row(), set.back_off_until()), (0, Time::ZERO));
+        let mut set = starting(4);
+        (0..4).for_each(|ordinal| {
+            set.see(Time(0), ordinal, &failed());
+        });
+        assert_eq!((set.failures_in_a_row(), set.back_off_until()), (1, Time(10_000)));
     }
 
     #[test]

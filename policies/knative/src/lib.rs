@@ -131,8 +131,8 @@ fn tell(params: &Params, verdict: &Verdict, ready: f64, averages: Averages, note
     };
     notes.reason(|| {
         let Verdict { desired, by_stable, by_panic, in_panic, undelayed, .. } = *verdict;
-        // What a window adds up from its parts can be a hair below zero, which nobody wants to read.
-        let (stable, panic) = (averages.stable.max(0.0), averages.panic.max(0.0));
+        // What a window adds up from its parts can be a hair below zero, which nobody wants to read; adding 0 makes −0 a 0.
+        let (stable, panic) = (averages.stable.max(0.0) + 0.0, averages.panic.max(0.0) + 0.0);
         let (over, below) = (numbers.panic_window_s, numbers.stable_window_s);
         if desired > undelayed {
             format!(
