@@ -12,12 +12,18 @@ const LONGEST_MS: u64 = 300_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quarantine {
     failures: u32,
+    /// When it last failed; being asked twice at one moment is failing once.
+    failed_at: Option<Time>,
     until: Option<Time>,
 }
 
 impl Quarantine {
     /// It failed once more. Gives until when it is put aside, if it is.
     pub fn failed(&mut self, now: Time) -> Option<Time> {
+        if self.failed_at == Some(now) {
+            return self.until;
+        }
+        self.failed_at = Some(now);
         self.failures = self.failures.saturating_add(1);
         self.until = self
             .failures
@@ -48,9 +54,10 @@ mod tests {
         let mut waits = Vec::new();
         for _ in 0..15 {
             let until = quarantine.failed(now);
+            assert_eq!(quarantine.failed(now), until, "twice at one moment is once");
             waits.push(until.map_or(0, |until| until.since(now)) / 1_000);
             assert_eq!(quarantine.until(now), until);
-            now = until.unwrap_or(now);
+            now = until.unwrap_or(now + 1);
             assert_eq!(quarantine.until(now), None, "asked again when the time is over");
         }
         assert_eq!(waits, [0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
