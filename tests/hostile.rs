@@ -349,7 +349,6 @@ fn five_failures_in_a_row_put_a_policy_aside_for_the_target_that_breaks_it() {
     assert_snapshot!(world.told, @"
     0 s, hostile, bad: it panicked or gave up on purpose in `hostile_guest::Hostile::decide`; hold
     2 s, hostile, bad: it panicked or gave up on purpose in `hostile_guest::Hostile::decide`; hold
-    2 s, hostile, bad: it panicked or gave up on purpose in `hostile_guest::Hostile::decide`; hold
     4 s, hostile, bad: it panicked or gave up on purpose in `hostile_guest::Hostile::decide`; hold
     6 s, hostile, bad: it panicked or gave up on purpose in `hostile_guest::Hostile::decide`; hold
     8 s, hostile, bad: it panicked or gave up on purpose in `hostile_guest::Hostile::decide`; hold, put aside for 1 s

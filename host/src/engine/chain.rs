@@ -1,6 +1,8 @@
 //! The chain of scaling policies: which stage is asked about which target and why, and what becomes of its answer or of its
 //! failure. How a policy is asked is in `bound`; bounds and replicas are elsewhere.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::bound::{Bound, Chair, Column, Due, Look, widest};
 use super::fact::Fact;
 use super::plan::StageFailure;
@@ -109,6 +111,8 @@ pub(super) struct Seat {
     has_changed: bool,
     /// It was asked at least once.
     was_asked: bool,
+    /// The step in which its policy last failed: it is not asked again in that.
+    failed_in: u64,
     quarantine: Quarantine,
     /// Its policy failed when last asked; when to ask again, and about what.
     failing: Option<(Time, Causes)>,
@@ -251,18 +255,20 @@ impl Chain {
                 let mut columns = Vec::with_capacity(program.inputs.len());
                 for (at, input) in program.inputs.iter().enumerate() {
                     let was = before.get(at).copied();
-                    columns.push(match resolve(&input.source, earlier, was, &mut windows) {
-                        Ok(column) => column,
-                        Err(_) if !input.required => Column::Missing,
-                        Err(why) => {
-                            return Err(BindTargetError::Input {
-                                target: target.spec.name.to_string(),
-                                stage: stage.name.clone(),
-                                input: named(&input.source),
-                                why,
-                            });
-                        }
-                    });
+                    columns.push(
+                        match resolve(&input.source, earlier, &bound, was, &mut windows) {
+                            Ok(column) => column,
+                            Err(_) if !input.required => Column::Missing,
+                            Err(why) => {
+                                return Err(BindTargetError::Input {
+                                    target: target.spec.name.to_string(),
+                                    stage: stage.name.clone(),
+                                    input: named(&input.source),
+                                    why,
+                                });
+                            }
+                        },
+                    );
                 }
                 chairs.push((binding, columns));
             }
@@ -306,15 +312,17 @@ impl Chain {
         Ok(())
     }
 
-    /// Whether a stage wants the next tick of `target`: one that ticks, and whose policy did not say that it may be spared it
-    /// while its windows are empty, which they stay until something is reported.
-    pub(super) fn wants_tick(&self, target: &Target, now: Time) -> bool {
-        self.stages.iter().zip(&target.seats).any(|(stage, seat)| {
+    /// Whether a stage wants the next tick of `target`: one that ticks, unless its policy said that it may be spared it, every input
+    /// reads as it did, and its windows are empty, which they stay until something is reported.
+    pub(super) fn wants_tick(&self, target: &Target, look: &Look<'_>) -> bool {
+        self.stages.iter().zip(&target.seats).enumerate().any(|(position, (stage, seat))| {
             let chair = &seat.chairs[MAIN];
             let ticks =
                 stage.policies[MAIN].bindings[chair.binding as usize].causes.contains(Causes::TICK);
-            let may_be_spared = seat.next_at > target.next_tick && seat.failing.is_none();
-            ticks && !seat.is_closed && !(may_be_spared && chair.has_empty_windows(target, now))
+            let may_be_spared = seat.next_at > target.next_tick
+                && chair.has_empty_windows(target, look.now)
+                && stands(seat, position, target, look);
+            ticks && !seat.is_closed && !may_be_spared
         })
     }
 
@@ -326,8 +334,7 @@ impl Chain {
         from: usize,
         targets: &[Target],
     ) -> usize {
-        let scope = self.stages.iter().flat_map(|stage| &stage.policies).map(|bound| bound.scope);
-        let scope = scope.fold(Scope::Target, widest);
+        let scope = self.scope();
         let target = |at: usize| &targets[candidates[at].index()];
         let mut to = from + 1;
         while to < candidates.len() && target(to).tenant == target(from).tenant {
@@ -394,7 +401,7 @@ impl Chain {
                 causes |= Causes::CHANGE;
             }
             causes &= wants;
-            let spared = causes == Causes::TICK && tick_can_be_spared(seat, position, target, look);
+            let is_spared = causes == Causes::TICK && stands(seat, position, target, look);
             let is_closed = seat.is_closed;
             let seat = &mut targets[id.index()].seats[position];
             if causes.contains(Causes::TICK) {
@@ -405,12 +412,72 @@ impl Chain {
                 seat.poked_in = number;
             }
             let causes = causes | retried;
-            if causes != Causes::empty() && !spared && !is_closed {
-                seat.was_asked = true;
+            if causes != Causes::empty() && !is_spared && !is_closed {
                 due.push(Due { target: id, causes });
             }
         }
+        self.complete_due(position, candidates, &mut due, targets);
+        for one in &due {
+            targets[one.target.index()].seats[position].was_asked = true;
+        }
         due
+    }
+
+    /// Adds to `due` those among `candidates` that the stage at `position` decides together with one of them, for no cause of their
+    /// own; and takes out those of which one was closed.
+    fn complete_due(
+        &self,
+        position: usize,
+        candidates: &[TargetId],
+        due: &mut Vec<Due>,
+        targets: &[Target],
+    ) {
+        let scope = self.stages[position].policies[MAIN].scope;
+        if scope == Scope::Target || due.is_empty() {
+            return;
+        }
+        let unit = |id: TargetId| unit(&targets[id.index()], scope);
+        let units: BTreeSet<u32> = due.iter().map(|one| unit(one.target)).collect();
+        let closed = candidates
+            .iter()
+            .filter(|id| targets[id.index()].seats[position].is_closed)
+            .map(|id| unit(*id));
+        let closed: BTreeSet<u32> = closed.collect();
+        let causes: BTreeMap<TargetId, Causes> =
+            due.drain(..).map(|one| (one.target, one.causes)).collect();
+        due.extend(
+            candidates
+                .iter()
+                .filter(|id| units.contains(&unit(**id)) && !closed.contains(&unit(**id)))
+                .map(|&id| Due {
+                    target: id,
+                    causes: causes.get(&id).copied().unwrap_or(Causes::empty()),
+                }),
+        );
+    }
+
+    /// Adds to `candidates`, which are in order, the targets that some stage decides together with one of them.
+    pub(super) fn complete(&self, candidates: &mut Vec<TargetId>, targets: &[Target]) {
+        let scope = self.scope();
+        if scope == Scope::Target || candidates.is_empty() {
+            return;
+        }
+        let units: BTreeSet<u32> =
+            candidates.iter().map(|id| unit(&targets[id.index()], scope)).collect();
+        candidates.clear();
+        candidates.extend(
+            targets
+                .iter()
+                .zip(0..)
+                .filter(|(target, _)| units.contains(&unit(target, scope)))
+                .map(|(_, position)| TargetId(position)),
+        );
+    }
+
+    /// The widest scope of all stages.
+    fn scope(&self) -> Scope {
+        let scopes = self.stages.iter().flat_map(|stage| &stage.policies).map(|bound| bound.scope);
+        scopes.fold(Scope::Target, widest)
     }
 
     /// Asks the stage at `position` about `due`, in one call, and takes its answers in. What failed goes to `failures`.
@@ -424,9 +491,19 @@ impl Chain {
         failures: &mut Vec<StageFailure>,
     ) {
         let now = look.now;
-        let is_aside =
-            |one: &Due| targets[one.target.index()].seats[position].quarantine.until(now).is_some();
-        let (mut failed, asked): (Vec<Due>, Vec<Due>) = due.iter().partition(|one| is_aside(one));
+        let scope = self.stages[position].policies[MAIN].scope;
+        let is_aside = |one: &Due| {
+            let seat = &targets[one.target.index()].seats[position];
+            seat.quarantine.until(now).is_some() || seat.failed_in == number
+        };
+        let key = |one: &Due| match scope {
+            Scope::Target => one.target.0,
+            Scope::Group | Scope::Tenant => unit(&targets[one.target.index()], scope),
+        };
+        // What is decided together is put aside together.
+        let aside: BTreeSet<u32> = due.iter().filter(|one| is_aside(one)).map(key).collect();
+        let (mut failed, asked): (Vec<Due>, Vec<Due>) =
+            due.iter().partition(|one| !aside.is_empty() && aside.contains(&key(one)));
         let mut told: Vec<(CallError, Vec<TargetId>)> = Vec::new();
         for (at, error) in self.call(position, MAIN, number, &asked, look, targets) {
             let one = asked[at as usize];
@@ -443,7 +520,9 @@ impl Chain {
         for (error, ids) in told {
             let mut until = None;
             for id in &ids {
-                until = until.max(targets[id.index()].seats[position].quarantine.failed(now));
+                let seat = &mut targets[id.index()].seats[position];
+                seat.failed_in = number;
+                until = until.max(seat.quarantine.failed(now));
             }
             failures.push(StageFailure {
                 stage: stage.name.clone(),
@@ -455,6 +534,16 @@ impl Chain {
         }
         if !failed.is_empty() {
             failed.sort_by_key(|one| one.target);
+            // They count as asked with what there was to see, or else they would be asked again at once.
+            for one in &failed {
+                let target = &mut targets[one.target.index()];
+                let columns = std::mem::take(&mut target.seats[position].chairs[MAIN].columns);
+                let inputs =
+                    columns.iter().map(|column| column.read(position, target, look)).collect();
+                let chair = &mut target.seats[position].chairs[MAIN];
+                chair.columns = columns;
+                chair.asked.get_or_insert_default().inputs = inputs;
+            }
             self.instead(position, number, &failed, look, targets, failures);
         }
     }
@@ -522,7 +611,13 @@ impl Chain {
                 Some(until) => until,
                 None => look.now + look.options.tick_ms,
             };
-            seat.failing = Some((retry, about));
+            seat.failing = Some(match seat.failing {
+                Some((earlier, unanswered)) if earlier > look.now => {
+                    (retry.min(earlier), about | unanswered)
+                }
+                Some((_, unanswered)) => (retry, about | unanswered),
+                None => (retry, about),
+            });
             seat.next_at = Time::ZERO;
             seat.has_changed = false;
             match self.stages[position].on_failure {
@@ -659,6 +754,14 @@ fn own_outputs(policies: &mut [Bound], which: usize) -> (Option<Vec<Option<usize
     (own, &mut policies[which])
 }
 
+/// What `target` is decided together with at a stage of that scope, as a number.
+fn unit(target: &Target, scope: Scope) -> u32 {
+    match scope {
+        Scope::Target | Scope::Group => target.group,
+        Scope::Tenant => target.tenant,
+    }
+}
+
 /// Whether an input that wakes reads differently than when the policy was last asked.
 fn reads_differently(chair: &Chair, position: usize, target: &Target, look: &Look<'_>) -> bool {
     let Some(asked) = &chair.asked else { return true };
@@ -667,7 +770,7 @@ fn reads_differently(chair: &Chair, position: usize, target: &Target, look: &Loo
 }
 
 /// Whether the policy said that its decision stands until later if every input does, and every input does.
-fn tick_can_be_spared(seat: &Seat, position: usize, target: &Target, look: &Look<'_>) -> bool {
+fn stands(seat: &Seat, position: usize, target: &Target, look: &Look<'_>) -> bool {
     let chair = &seat.chairs[MAIN];
     let Some(asked) = &chair.asked else { return false };
     seat.failing.is_none()
@@ -710,10 +813,12 @@ impl WindowsToBe<'_> {
     }
 }
 
-/// Finds what gives an input, and the window that it needs (`was`: where the same input came from before); or says what is amiss.
+/// Finds what gives an input, and the window that it needs (`was`: where the same input came from before; `bound`: what the earlier
+/// stages bound); or says what is amiss.
 fn resolve(
     source: &Source,
     earlier: &[Stage],
+    bound: &[Vec<(u32, Vec<Column>)>],
     was: Option<Column>,
     windows: &mut WindowsToBe<'_>,
 ) -> Result<Column, String> {
@@ -737,12 +842,15 @@ fn resolve(
         }
         Source::Output(name) if name == "proposal" => Ok(Column::Proposal),
         Source::Output(name) => {
-            let found = earlier.iter().enumerate().rev().find_map(|(stage, its)| {
-                its.outputs()
-                    .iter()
-                    .position(|output| output == name)
-                    .map(|output| Column::Output { stage, output })
-            });
+            // What the stage gives with this target's settings: with another's it may give more.
+            let found =
+                earlier.iter().zip(bound).enumerate().rev().find_map(|(stage, (its, chairs))| {
+                    let (binding, _) = chairs.first()?;
+                    let program = &its.policies[MAIN].bindings[*binding as usize];
+                    let gives = program.outputs.contains(name);
+                    let output = its.outputs().iter().position(|output| output == name)?;
+                    gives.then_some(Column::Output { stage, output })
+                });
             found.ok_or_else(|| "no earlier stage gives it".to_owned())
         }
     }

@@ -181,8 +181,8 @@ impl Engine {
         self.chain.init(now, &mut self.targets, &all)
     }
 
-    /// Gives a target other settings, bounds or needs while it lives: from the next step on it is decided by them. What policies
-    /// remember and what windows hold stays.
+    /// Gives a target other settings or bounds while it lives: from the next step on it is decided by them. What policies remember
+    /// and what windows hold stays, and so does what a replica takes from a node.
     ///
     /// # Errors
     ///
@@ -198,6 +198,9 @@ impl Engine {
             name: target.spec.name.clone(),
             tenant: target.spec.tenant.clone(),
             owner: target.spec.owner,
+            // Replicas that run take what they took. Another size is another revision.
+            needs: target.spec.needs,
+            weights_bytes: target.spec.weights_bytes,
             ..spec
         };
         let before = std::mem::replace(&mut target.spec, spec);
@@ -210,6 +213,7 @@ impl Engine {
             Ok((scaling, placing)) => {
                 self.warnings.extend(scaling.into_iter().chain(placing));
                 target.is_touched = true;
+                self.placing.is_stale = true;
                 Ok(())
             }
             Err(error) => {
@@ -379,6 +383,7 @@ impl Engine {
                 candidates.push(TargetId(position as u32));
             }
         }
+        self.chain.complete(&mut candidates, &self.targets);
         let mut from = 0;
         while from < candidates.len() {
             let to = self.chain.run_end(&candidates, from, &self.targets);
@@ -441,13 +446,17 @@ impl Engine {
     fn settle(&mut self, now: Time, ids: &[TargetId], plan: &mut Plan) -> Vec<bool> {
         let mut surplus = Vec::new();
         let mut moved = vec![false; ids.len()];
+        let alive_before: Vec<u32> =
+            ids.iter().map(|id| self.targets[id.index()].replicas.alive()).collect();
         for (&id, moved) in ids.iter().zip(&mut moved) {
             let target = &mut self.targets[id.index()];
             *moved |= target.initialise();
             let wanted = target.seats.last().and_then(|seat| seat.wanted);
             target.desired = target.bounds_now().apply(wanted.unwrap_or(target.desired)).0;
-            if target.desired == 0 && target.is_starved() {
-                target.desired = target.activation();
+            target.is_activated = target.is_failing()
+                && (target.is_activated || target.desired == 0 && target.is_starved());
+            if target.is_activated {
+                target.desired = target.desired.max(target.activation());
             }
             match target.spec.owner {
                 Owner::Other if target.scaled_to == Some(target.desired) => {}
@@ -459,13 +468,9 @@ impl Engine {
                     plan.actions.push(Action::Scale { target: id, to: target.desired });
                 }
                 Owner::Tidegate => {
-                    if target.replicas.grow(now, target.desired) {
-                        *moved = true;
-                        self.placing.is_stale = true;
-                    }
+                    self.placing.is_stale |= target.replicas.grow(now, target.desired);
                     let over = target.replicas.alive().saturating_sub(target.desired);
                     if over > 0 {
-                        *moved = true;
                         let left = over - target.replicas.drop_pending(over);
                         if left > 0 {
                             surplus.push((id, left));
@@ -484,6 +489,9 @@ impl Engine {
             &mut plan.actions,
             &mut plan.failures,
         );
+        for ((id, before), moved) in ids.iter().zip(alive_before).zip(&mut moved) {
+            *moved |= self.targets[id.index()].replicas.alive() != before;
+        }
         moved
     }
 
@@ -552,8 +560,9 @@ impl Engine {
     /// report wakes it.
     fn wake_at(&mut self, now: Time) -> Time {
         let mut earliest = Time::NEVER;
+        let look = Look { now, options: &self.options, words: &self.words };
         for target in &mut self.targets {
-            target.is_tick_spared = !self.chain.wants_tick(target, now);
+            target.is_tick_spared = !self.chain.wants_tick(target, &look);
             if !target.is_tick_spared {
                 earliest = earliest.min(target.next_tick);
             }

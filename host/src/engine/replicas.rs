@@ -9,6 +9,8 @@ use crate::time::Time;
 const BACK_OFF_FIRST_MS: u64 = 10_000;
 /// The longest wait after failures in a row.
 const BACK_OFF_LONGEST_MS: u64 = 300_000;
+/// Failures are forgotten when nothing failed for so long, as kubelet does.
+const FORGETS_MS: u64 = 600_000;
 /// Replicas of one target that wait for a place at a time. A policy may want four billion; no more than these are kept in mind.
 const PENDING_AT_MOST: u32 = 1_000;
 
@@ -68,6 +70,9 @@ pub struct ReplicaSet {
     list: Vec<Replica>,
     next_ordinal: u32,
     failures_in_a_row: u32,
+    /// Failures that the next wait is as long for.
+    strikes: u32,
+    failed_at: Time,
     back_off_until: Time,
     ready: u32,
     pending: u32,
@@ -189,9 +194,20 @@ impl ReplicaSet {
                     && replica.node() != Some(NO_NODE)
                     && now >= self.back_off_until;
                 if is_held_against_it {
-                    let wait = BACK_OFF_FIRST_MS << self.failures_in_a_row.min(10);
+                    if now.since(self.failed_at) > FORGETS_MS {
+                        self.strikes = 0;
+                    }
+                    // One that served and then failed is replaced at once the first time; a server that fails whenever it is
+                    // asked something is not.
+                    let has_served = matches!(replica.state, ReplicaState::Ready { .. });
+                    if !has_served || self.strikes > 0 {
+                        let doublings = (self.strikes - u32::from(has_served)).min(10);
+                        self.back_off_until =
+                            now + (BACK_OFF_FIRST_MS << doublings).min(BACK_OFF_LONGEST_MS);
+                    }
                     self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-                    self.back_off_until = now + wait.min(BACK_OFF_LONGEST_MS);
+                    self.strikes = self.strikes.saturating_add(1);
+                    self.failed_at = now;
                 }
                 true
             }
@@ -295,6 +311,28 @@ mod tests {
         set.place(7, NODE);
         set.see(now, 7, &Phase::Ready);
         assert_eq!((set.failures_in_a_row(), set.back_off_until()), (0, Time::ZERO));
+    }
+
+    #[test]
+    fn a_replica_that_served_is_replaced_at_once_but_one_that_keeps_failing_is_not() {
+        let mut set = ReplicaSet::default();
+        let mut now = Time(0);
+        let mut waits = Vec::new();
+        for ordinal in 0..5 {
+            assert!(set.grow(now, 1));
+            set.place(ordinal, NODE);
+            set.see(now, ordinal, &Phase::Ready);
+            set.see(now, ordinal, &Phase::Failed { reason: "killed".into() });
+            waits.push(set.back_off_until().since(now) / 1_000);
+            now = now.max(set.back_off_until());
+        }
+        assert_eq!(waits, [0, 10, 20, 40, 80]);
+        now = now + FORGETS_MS + 1;
+        set.grow(now, 1);
+        set.place(5, NODE);
+        set.see(now, 5, &Phase::Ready);
+        set.see(now, 5, &Phase::Failed { reason: "killed".into() });
+        assert_eq!(set.back_off_until().since(now), 0, "ten quiet minutes later all is forgotten");
     }
 
     #[test]

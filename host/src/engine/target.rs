@@ -162,6 +162,8 @@ pub(super) struct Target {
     /// What `desired` was when the last plan was made; `None`: there was none.
     pub(super) planned: Option<u32>,
     pub(super) levels: Levels,
+    /// The host gave it its activation scale, as its policies failed; until they answer again it keeps that.
+    pub(super) is_activated: bool,
     /// A request waits although no replica is ready.
     pub(super) is_poked: bool,
     /// Something happened that stages may want to hear of.
@@ -196,6 +198,7 @@ impl Target {
             desired,
             planned: None,
             levels: Levels::default(),
+            is_activated: false,
             is_poked: false,
             is_touched: true,
         }
@@ -229,9 +232,12 @@ impl Target {
 
     /// Whether a request waits at zero and a policy that should see to it fails: the host does it then.
     pub(super) fn is_starved(&self) -> bool {
-        (self.is_poked || self.levels.waiting > 0)
-            && self.ready() == Some(0)
-            && self.seats.iter().any(Seat::is_failing)
+        (self.is_poked || self.levels.waiting > 0) && self.ready() == Some(0) && self.is_failing()
+    }
+
+    /// Whether a policy of its chain failed when last asked.
+    pub(super) fn is_failing(&self) -> bool {
+        self.seats.iter().any(Seat::is_failing)
     }
 
     /// The replicas that a request waiting at zero gets when policies fail.

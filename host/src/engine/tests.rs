@@ -29,6 +29,7 @@ struct Scripted {
     says: Says,
     heard: Rc<RefCell<String>>,
     name: &'static str,
+    scope: Scope,
 }
 
 impl ScalingPolicy for Scripted {
@@ -45,7 +46,7 @@ impl ScalingPolicy for Scripted {
         let outputs = vec![format!("{}-output", self.name)];
         Ok(Program {
             params: Vec::new(),
-            scope: Scope::Target,
+            scope: self.scope,
             causes: self.causes,
             inputs,
             outputs,
@@ -175,7 +176,14 @@ fn stage(
 ) -> Stage {
     Stage::new(
         name,
-        Box::new(Scripted { causes, inputs, says, heard: bench.clone(), name }),
+        Box::new(Scripted {
+            causes,
+            inputs,
+            says,
+            heard: bench.clone(),
+            name,
+            scope: Scope::Target,
+        }),
         on_failure,
     )
 }
@@ -437,6 +445,155 @@ fn a_request_that_waits_at_zero_gets_its_activation_scale_though_every_policy_fa
     bench.step(2, Vec::new());
     let waiting = Event::Waiting(TargetId(0));
     assert_eq!(bench.step(3, vec![waiting]), "start 0/0 start 0/1 0: 0→2 (Activation 0→2) wake 4s");
+}
+
+#[test]
+fn an_activation_scale_stays_until_a_policy_answers_again() {
+    fn answers_at_first_and_in_the_end(at_ms: u64, _: Causes, _: &[f64]) -> Option<Said> {
+        let s = (at_ms - START.0) / SECOND;
+        (s <= 2 || s >= 8).then_some(Said::default())
+    }
+    let mut bench =
+        one_stage(answers_at_first_and_in_the_end, OnFailure::Hold, vec![spec("a", 0, 5, 0)]);
+    let waiting = || Event::Waiting(TargetId(0));
+    let lines = [
+        bench.step(0, vec![nodes(8)]),
+        bench.step(2, Vec::new()),
+        bench.step(3, vec![waiting()]),
+        bench.step(5, vec![phase(0, 0, Phase::Ready), report(0, 5, 1.0)]),
+        bench.step(6, vec![report(0, 6, 1.0)]),
+        bench.step(8, vec![report(0, 8, 0.0)]),
+    ];
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    0: -→0 wake 2s
+    wake 4s
+    start 0/0 0: 0→1 (Activation 0→1) [first failed: no answer for want of one, hold] wake 4s
+    [first failed: no answer for want of one, hold] wake 6s
+    [first failed: no answer for want of one, hold] wake 7s
+    drain 0/0 0: 1→0 wake 10s
+    ");
+}
+
+#[test]
+fn a_tick_is_not_spared_where_a_fact_reads_differently() {
+    fn on_facts_only(_: u64, _: Causes, inputs: &[f64]) -> Option<Said> {
+        Some(Said { wanted: inputs[0] as u32, next_at_ms: u64::MAX, ..Said::default() })
+    }
+    let heard = Rc::default();
+    let inputs = vec![fact("waiting")];
+    let stages = vec![stage(&heard, "first", Causes::TICK, inputs, on_facts_only, OnFailure::Hold)];
+    let mut bench = bench(stages, heard, vec![spec("a", 0, 5, 0)]);
+    bench.step(0, vec![nodes(8)]);
+    assert_eq!(bench.step(2, Vec::new()), "wake never", "it stands as long as nobody waits");
+    assert_eq!(bench.step(3, vec![Event::Waiting(TargetId(0))]), "wake 4s");
+    assert_eq!(bench.step(4, Vec::new()), "start 0/0 0: 0→1 wake never");
+}
+
+#[test]
+fn a_policy_that_was_put_aside_is_left_alone_until_its_time_is_over() {
+    let heard = Rc::default();
+    let inputs = vec![fact("ready-replicas")];
+    let causes = Causes::CREATED | Causes::CHANGE | Causes::TICK;
+    let stages = vec![stage(&heard, "first", causes, inputs, |_, _, _| None, OnFailure::Hold)];
+    let mut bench = bench(stages, heard, vec![spec("a", 0, 5, 1)]);
+    let mut lines = bench.step(0, vec![nodes(8)]) + "\n";
+    for s in [2, 4, 6, 8] {
+        lines += &format!("{s}s {}\n", bench.step(s, Vec::new()));
+    }
+    lines += &format!("ready {}\n", bench.step(8, vec![phase(0, 0, Phase::Ready)]));
+    insta::assert_snapshot!(lines, @r"
+    start 0/0 0: -→1 [first failed: no answer for want of one, hold] wake 2s
+    2s [first failed: no answer for want of one, hold] wake 4s
+    4s [first failed: no answer for want of one, hold] wake 6s
+    6s [first failed: no answer for want of one, hold] wake 8s
+    8s [first failed: no answer for want of one, hold, aside until 9s] wake 9s
+    ready wake 9s
+    ");
+}
+
+#[test]
+fn an_output_that_only_another_services_settings_give_is_missing() {
+    let stages = || {
+        let heard: Rc<RefCell<String>> = Rc::default();
+        let later = vec![Source::Output("first-output".into())];
+        let mut first = Scripted {
+            causes: Causes::TICK,
+            inputs: vec![window()],
+            says: as_many,
+            heard: heard.clone(),
+            name: "first",
+            scope: Scope::Target,
+        };
+        // The program for one document gives no output; that for another does.
+        struct Moody(Scripted);
+        impl ScalingPolicy for Moody {
+            fn digest(&self) -> &str {
+                self.0.digest()
+            }
+            fn bind(&mut self, settings: &str) -> Result<Program, BindError> {
+                let mut program = self.0.bind(settings)?;
+                if settings == "silent" {
+                    program.outputs.clear();
+                }
+                Ok(program)
+            }
+            fn init(&mut self, born: &Births) -> Result<States, CallError> {
+                self.0.init(born)
+            }
+            fn decide(&mut self, seen: &Batch, columns: usize) -> Answer {
+                self.0.decide(seen, columns)
+            }
+            fn explain(&mut self, seen: &Batch) -> Result<Vec<Explanation>, CallError> {
+                self.0.explain(seen)
+            }
+            fn state_schema(&mut self) -> Result<u32, CallError> {
+                self.0.state_schema()
+            }
+            fn migrate(&mut self, schema: u32, old: &States) -> Result<States, CallError> {
+                self.0.migrate(schema, old)
+            }
+        }
+        first.name = "first";
+        let second = stage(&heard, "second", Causes::CHANGE, later, as_many, OnFailure::Skip);
+        vec![Stage::new("first", Box::new(Moody(first)), OnFailure::Hold), second]
+    };
+    let options = Options { tick_ms: 2 * SECOND, explains: false, gateway_is_always_in_path: true };
+    let mut engine =
+        Engine::new(options, stages(), Box::new(FirstFit), None).expect("it says what it wants");
+    let with = |name: &str, settings: &str| TargetSpec {
+        scaling_settings: vec![settings.to_owned(), String::new()],
+        ..spec(name, 0, 5, 1)
+    };
+    let error = engine.add_targets(START, vec![with("a", "telling"), with("b", "silent")]);
+    assert_eq!(
+        error.expect_err("b's program gives nothing").to_string(),
+        "second requires the output first-output for b, but no earlier stage gives it"
+    );
+}
+
+#[test]
+fn targets_of_a_service_are_decided_together_whichever_of_them_is_due() {
+    let heard: Rc<RefCell<String>> = Rc::default();
+    let grouped = Scripted {
+        causes: Causes::CHANGE,
+        inputs: vec![fact("ready-replicas")],
+        says: |_, _, _| Some(Said { wanted: 1, ..Said::default() }),
+        heard: heard.clone(),
+        name: "grouped",
+        scope: Scope::Group,
+    };
+    let stages = vec![Stage::new("grouped", Box::new(grouped), OnFailure::Hold)];
+    let pool = |service: &str, pool: &str| {
+        let mut spec = spec(service, 0, 5, 1);
+        spec.name.pool = pool.into();
+        spec
+    };
+    let specs = vec![pool("a", "h100"), pool("a", "spot"), pool("b", "h100")];
+    let mut bench = bench(stages, heard, specs);
+    bench.step(0, vec![nodes(8)]);
+    bench.heard();
+    bench.step(1, vec![phase(1, 0, Phase::Ready)]);
+    assert_eq!(bench.heard(), "grouped@201000[0.0] grouped@201000[1.0]", "a's two, and not b");
 }
 
 #[test]
