@@ -1,6 +1,7 @@
 //! What is wrong with a file that somebody wrote, and what they should know although it is accepted.
 
 use std::fmt;
+use std::io::Read as _;
 
 /// A fault in a definition file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,11 +83,21 @@ fn lines(faults: &[Fault]) -> String {
     faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// Reads a whole file.
+/// The largest file that people write. Bytes.
+const LARGEST: u64 = 16 << 20;
+
+/// Reads a whole file, unless it is larger than any that a person writes.
 pub(super) fn read_text(path: &std::path::Path) -> Result<(String, String), DefinitionError> {
     let shown = path.display().to_string();
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok((text, shown)),
+    let mut text = String::new();
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text))
+        .and_then(|length| match length as u64 <= LARGEST {
+            true => Ok(()),
+            false => Err(std::io::Error::other(format!("it has more than {} MiB", LARGEST >> 20))),
+        });
+    match read {
+        Ok(()) => Ok((text, shown)),
         Err(source) => Err(DefinitionError::Read { path: shown, source }),
     }
 }

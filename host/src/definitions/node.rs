@@ -276,7 +276,13 @@ impl Reading<'_> {
         let cpu = cpu.and_then(|at| at.amount(Quantity::milli, notes));
         let memory = fields.need("memory", "a quantity, as 512Gi", notes);
         let memory = memory.and_then(|at| at.amount(Quantity::units, notes));
-        let gpus = fields.or("gpus", 0, notes, |at, notes| at.count(0, notes));
+        let gpus = fields.or("gpus", 0, notes, |at, notes| {
+            let gpus = at.count(0, notes)?;
+            if gpus > GPUS_AT_MOST {
+                at.refuse(notes, format!("at most {GPUS_AT_MOST}"));
+            }
+            (gpus <= GPUS_AT_MOST).then_some(gpus)
+        });
         let mut class = None;
         match (gpus, fields.get("gpuClass")) {
             (0, Some(at)) => at.refuse(notes, "nothing, unless there are gpus"),
@@ -342,6 +348,8 @@ impl Reading<'_> {
     }
 }
 
+/// GPUs of one node; no machine has more.
+const GPUS_AT_MOST: u32 = 1_024;
 /// More nodes than this of one kind are a slip of the keyboard, and would only eat memory.
 const NODES_AT_MOST: u32 = 100_000;
 

@@ -1,10 +1,13 @@
 //! Machine code: made in this process for components that are trusted, in a child with limits of its own for all others, and kept
 //! in a folder. This is the one place that takes bytes for machine code.
 
+use std::fs::OpenOptions;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{BufRead as _, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit};
 use sha2::{Digest as _, Sha256};
@@ -40,13 +43,26 @@ pub(super) fn in_child(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
-    let mut input = child.stdin.take().expect("its input is a pipe");
     let mut head = serde_json::to_vec(limits).expect("limits are a document");
     head.push(b'\n');
-    // It reads everything before it writes anything. If it is gone already, its exit says why.
-    let sent = input.write_all(&head).and_then(|()| input.write_all(component));
-    drop(input);
-    let done = child.wait_with_output().map_err(failed)?;
+    head.extend_from_slice(component);
+    let id = rustix::process::Pid::from_child(&child);
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut input = child.stdin.take().expect("its input is a pipe");
+        // It reads everything before it writes anything. If it is gone already, its exit says why.
+        let sent = input.write_all(&head);
+        drop(input);
+        // Nobody listens any more where it took too long.
+        let _ = tell.send(child.wait_with_output().map(|done| (sent, done)));
+    });
+    // Processor time is the limit; this is for a child that gets none, or is stopped.
+    let patience_s = limits.compile_cpu_s.saturating_mul(3);
+    let Ok(done) = told.recv_timeout(Duration::from_secs(patience_s)) else {
+        let _ = rustix::process::kill_process(id, rustix::process::Signal::KILL);
+        return Err(LoadError::CompileLimit { limit: format!("{patience_s} s") });
+    };
+    let (sent, done) = done.map_err(failed)?;
     if done.status.success() {
         sent.map_err(failed)?;
         return Ok(done.stdout);
@@ -124,10 +140,9 @@ pub(super) struct Cache {
 impl Cache {
     /// The folder, made if need be; nothing where it cannot be used or others can write to it.
     pub(super) fn open(folder: &Path, engine: &Engine) -> Option<Cache> {
-        use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+        use std::os::unix::fs::DirBuilderExt as _;
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).ok()?;
-        let its = std::fs::metadata(folder).ok()?;
-        let is_ours = its.uid() == rustix::process::geteuid().as_raw() && its.mode() & 0o022 == 0;
+        let is_ours = is_ours_alone(&std::fs::metadata(folder).ok()?);
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         is_ours.then(|| Cache { folder: folder.to_owned(), compatibility: hasher.finish() })
@@ -138,9 +153,14 @@ impl Cache {
         self.folder.join(format!("{hex}-{:016x}.code", self.compatibility))
     }
 
-    /// The code of a component. A file that is damaged is as good as none.
+    /// The code of a component. A file that is damaged, or that others could have written, is as good as none.
     pub(super) fn read(&self, digest: &str) -> Option<Vec<u8>> {
-        let mut file = std::fs::read(self.file(digest)).ok()?;
+        let mut opened = std::fs::File::open(self.file(digest)).ok()?;
+        if !is_ours_alone(&opened.metadata().ok()?) {
+            return None;
+        }
+        let mut file = Vec::new();
+        opened.read_to_end(&mut file).ok()?;
         let code = file.split_off(file.len().min(32));
         (file == Sha256::digest(&code).as_slice()).then_some(code)
     }
@@ -151,10 +171,21 @@ impl Cache {
         let unfinished = file.with_extension(format!("{}.part", std::process::id()));
         let mut bytes = Sha256::digest(code).to_vec();
         bytes.extend_from_slice(code);
-        let written =
-            std::fs::write(&unfinished, bytes).and_then(|()| std::fs::rename(&unfinished, &file));
+        let written = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&unfinished)
+            .and_then(|mut made| made.write_all(&bytes))
+            .and_then(|()| std::fs::rename(&unfinished, &file));
         if written.is_err() {
             std::fs::remove_file(&unfinished).ok();
         }
     }
+}
+
+/// Whether a file or folder is this user's, and nobody else may write to it.
+fn is_ours_alone(its: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    its.uid() == rustix::process::geteuid().as_raw() && its.mode() & 0o022 == 0
 }

@@ -1,5 +1,7 @@
 //! What a trace's first line says: which kind it is, and which column is what.
 
+use std::collections::BTreeSet;
+
 use super::TraceError;
 use super::fields::quoted;
 
@@ -141,6 +143,7 @@ impl Header<'_> {
 
     fn rates(&self) -> Result<Vec<RateColumn>, TraceError> {
         let mut rates: Vec<RateColumn> = Vec::new();
+        let mut services = BTreeSet::new();
         for (position, column) in self.names.iter().enumerate() {
             let Some(stem) = column.strip_suffix(RATE_ENDING).filter(|stem| !stem.is_empty())
             else {
@@ -148,7 +151,7 @@ impl Header<'_> {
             };
             // Services have names that Kubernetes takes, which have no underscores.
             let service = stem.replace('_', "-");
-            if rates.iter().any(|rate| rate.service == service) {
+            if !services.insert(service.clone()) {
                 return Err(TraceError::RepeatedColumn {
                     path: self.path.to_owned(),
                     column: quoted(service.as_bytes()),

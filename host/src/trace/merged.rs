@@ -1,8 +1,8 @@
 //! Several traces as one load.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,16 +38,15 @@ impl Merged {
             traces.iter().flat_map(|trace| trace.services.iter().cloned()).collect();
         services.sort();
         services.dedup();
-        for (index, second) in traces.iter().enumerate() {
-            for first in &traces[..index] {
-                if let (Layout::Rates(a), Layout::Rates(b)) = (&first.layout, &second.layout)
-                    && let Some(both) =
-                        a.rates.iter().find(|a| b.rates.iter().any(|b| b.service == a.service))
-                {
+        let mut rated: BTreeMap<&str, &Trace> = BTreeMap::new();
+        for second in &traces {
+            let Layout::Rates(columns) = &second.layout else { continue };
+            for rate in &columns.rates {
+                if let Some(first) = rated.insert(&rate.service, second) {
                     return Err(TraceError::RatesTwice {
                         first: first.shown.to_string(),
                         second: second.shown.to_string(),
-                        service: both.service.clone(),
+                        service: rate.service.clone(),
                     });
                 }
             }
