@@ -21,7 +21,7 @@ pub struct Outcome {
     pub services: Vec<ServiceOutcome>,
     /// GPUs of each class over time, sorted by class.
     pub classes: Vec<ClassOutcome>,
-    /// Policies that failed and replicas that found no place, and what was done instead. What was told before is counted.
+    /// Policies that failed and replicas that found no place, and what was done instead. Equal ones are one, counted over the run.
     pub failures: Vec<FailureNote>,
     /// What people should know about the input, in order.
     pub warnings: Vec<String>,
@@ -105,9 +105,9 @@ pub struct ChangeNote {
     pub waiting: u32,
     /// Whether the service was in panic mode after the decision.
     pub in_panic: bool,
-    /// Why, in the words of the stage that made the difference.
+    /// Why, in the words of the last stage that wanted something else than was proposed to it; `initial scale` where none has decided.
     pub reason: String,
-    /// Bounds and guards of the host that changed an answer, as `max: 12 → 10`.
+    /// Bounds and guards of the host that changed an answer, as `maximum: 12 → 10`.
     pub clamps: Vec<String>,
 }
 
@@ -159,7 +159,7 @@ pub struct FailureNote {
     pub message: String,
     /// What the host did instead: `hold`, `skip`, `fallback`, `closed`; `wait` where replicas found no node.
     pub instead: String,
-    /// How often.
+    /// How often in the whole run.
     pub times: u64,
 }
 
@@ -193,9 +193,10 @@ pub struct Requests {
     pub served: u64,
     /// Held longer than 0 s before they went to a replica. They are counted among the others too.
     pub waited: u64,
-    /// Given up at their deadline.
+    /// Given up at their deadline, waiting or running.
     pub expired: u64,
-    /// Refused because the queue was full, or lost with their replica.
+    /// Refused because the queue was full, lost with their replica, cut off when the time of a replica that leaves was over, or with
+    /// more tokens than the replica's memory holds.
     pub failed: u64,
     /// Still waiting or running at the end.
     pub unfinished: u64,
