@@ -195,8 +195,8 @@ pub struct Requests {
     pub waited: u64,
     /// Given up at their deadline, waiting or running.
     pub expired: u64,
-    /// Refused because the queue was full, lost with their replica, cut off when the time of a replica that leaves was over, or with
-    /// more tokens than the replica's memory holds.
+    /// Refused because the queue was full, lost with their replica, still running when a draining replica's grace was over, or with a
+    /// prompt larger than the server's cache.
     pub failed: u64,
     /// Still waiting or running at the end.
     pub unfinished: u64,

@@ -440,6 +440,20 @@ fn a_request_that_waits_at_zero_gets_its_activation_scale_though_every_policy_fa
 }
 
 #[test]
+fn the_guard_of_a_waiting_request_is_told_only_where_it_made_the_difference() {
+    let mut bench = one_stage(|_, _, _| None, OnFailure::Hold, vec![spec("a", 0, 5, 1)]);
+    bench.step(0, vec![nodes(8)]);
+    bench.step(2, Vec::new());
+    let raised = spec("a", 2, 5, 1);
+    bench
+        .engine
+        .change_target(START + 3 * SECOND, TargetId(0), raised)
+        .expect("the stage takes it");
+    let waiting = Event::Waiting(TargetId(0));
+    assert_eq!(bench.step(3, vec![waiting]), "start 0/1 0: 1→2 wake 4s");
+}
+
+#[test]
 fn what_has_no_place_waits_and_takes_what_gets_free() {
     let mut bench =
         one_stage(as_many, OnFailure::Hold, vec![spec("a", 0, 9, 2), spec("b", 0, 9, 1)]);
