@@ -15,6 +15,11 @@ fn root() -> &'static Path {
 
 /// The journal of the demo's first ten minutes, in which a node with replicas is lost and comes back.
 fn journal() -> Vec<u8> {
+    journal_with(&[])
+}
+
+/// The same with further arguments.
+fn journal_with(arguments: &[&str]) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a folder");
     let (faults, journal) = (folder.path().join("faults.yaml"), folder.path().join("run.jsonl"));
     let lost = "faults:\n- nodeLost: {node: a40-0, atSeconds: 200, backAtSeconds: 400}\n";
@@ -28,6 +33,7 @@ fn journal() -> Vec<u8> {
         .arg(&faults)
         .arg("--journal")
         .arg(&journal)
+        .args(arguments)
         .output()
         .expect("it starts");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -117,6 +123,38 @@ fn every_stage_says_which_policy_decided_and_what_it_gave() {
         panics += usize::from(said.outputs.contains(&("in-panic".to_owned(), Some(1.0))));
     }
     assert!(panics > 0, "the demo begins with a panic");
+}
+
+#[test]
+fn a_journal_with_a_policy_that_fails_is_decided_again_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hostile = Path::new(env!("TIDEGATE_GUESTS")).join("hostile.wasm");
+    let chain = folder.path().join("policies.yaml");
+    let text = format!(
+        "apiVersion: tidegate.dev/v1alpha1\nkind: Policies\nscaling:\n- policy: builtin:knative\n- policy: {}\n  settings: {{misbehave: trap}}\nlimits: {{fuel: 200000}}\n",
+        hostile.display()
+    );
+    std::fs::write(&chain, text).expect("it is written");
+    let journal = journal_with(&["--policies", &chain.display().to_string()]);
+
+    let (header, steps) = read(&journal[..]).expect("it has a header");
+    let steps: Vec<Step> = steps.collect::<Result<_, _>>().expect("all steps are whole");
+    let limits = header.limits.clone().expect("they ran in a sandbox");
+    assert_eq!(limits, Limits { fuel: 200_000, ..Limits::default() });
+    let failed = |step: &Step| step.plan.failures.iter().any(|one| one.instead == "skip");
+    assert!(steps.iter().any(failed));
+
+    let sandbox = Sandbox::new(limits).expect("a sandbox").in_process();
+    let hostile = std::fs::read(hostile).expect("the build left it");
+    let hostile = sandbox.load(&hostile).expect("it loads").scaling().expect("it scales");
+    let (mut stages, placement) = sandboxed();
+    stages[1] = ("hostile", OnFailure::Skip, Box::new(hostile));
+    let mut engine = engine(&header, (stages, placement));
+    let count = steps.len();
+    let same = decide_again(&header, steps.into_iter().map(Ok), &mut engine)
+        .expect("it is read to its end");
+    assert_eq!(engine.policies(), header.policies);
+    assert_eq!(same, Again { steps: count, difference: None });
 }
 
 #[test]

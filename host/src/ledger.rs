@@ -45,7 +45,7 @@ pub struct Setup {
     pub start_ms: u64,
     /// How long the run took in its own time. Seconds.
     pub duration_s: f64,
-    /// The traces, as they were named.
+    /// The traces, as they were named, sorted.
     pub traces: Vec<String>,
     /// The stages in order, the placement policy last.
     pub policies: Vec<PolicyNote>,

@@ -33,7 +33,7 @@ struct Scripted {
 
 impl ScalingPolicy for Scripted {
     fn digest(&self) -> &str {
-        "native:scripted"
+        self.name
     }
 
     fn bind(&mut self, _: &str) -> Result<Program, BindError> {
@@ -426,6 +426,29 @@ fn failing_policies_hold_and_never_mean_zero_and_are_put_aside_after_five() {
     12s [first failed: no answer for want of one, hold, aside until 14s] wake 14s
     14s [first failed: no answer for want of one, hold, aside until 18s] wake 16s
     ");
+}
+
+#[test]
+fn a_change_names_the_policy_that_decided_be_it_the_one_that_stands_in() {
+    let heard = Rc::default();
+    let scripted = |name, says: Says| {
+        let heard = Rc::clone(&heard);
+        Box::new(Scripted { causes: Causes::TICK, inputs: vec![window()], says, heard, name })
+    };
+    let stage =
+        Stage::with_fallback("first", scripted("own", |_, _, _| None), scripted("other", as_many));
+    let mut bench = bench(vec![stage], Rc::clone(&heard), vec![spec("a", 0, 5, 1)]);
+    let mut digest = |s: u64, events: Vec<Event>| {
+        let seen = Observation { at: START + s * SECOND, events, in_flight: Vec::new() };
+        bench.engine.step(&seen).changes[0].stages[0].digest.clone()
+    };
+    assert_eq!(digest(0, vec![nodes(8)]), "own", "nobody has decided yet");
+    assert_eq!(digest(2, vec![report(0, 2, 3.0)]), "other");
+    let policies = bench.engine.policies();
+    assert_eq!(
+        (policies[0].digest.as_str(), policies[0].fallback.as_deref()),
+        ("own", Some("other"))
+    );
 }
 
 #[test]
