@@ -33,7 +33,7 @@ fn hostile() -> &'static [u8] {
 }
 
 fn package(limits: Limits) -> Package {
-    Sandbox::new(limits).expect("a sandbox").load(hostile()).expect("it loads")
+    Sandbox::new(limits).expect("a sandbox").in_process().load(hostile()).expect("it loads")
 }
 
 fn scaling() -> ComponentScaling {
@@ -481,7 +481,7 @@ fn the_same_batch_is_answered_with_the_same_bytes_for_the_same_fuel_failures_inc
 
 /// Why a component is not loaded, and what to do about it.
 fn refusal(component: &[u8]) -> String {
-    let sandbox = Sandbox::new(Limits::default()).expect("a sandbox");
+    let sandbox = Sandbox::new(Limits::default()).expect("a sandbox").in_process();
     let Err(error) = sandbox.load(component) else { return "it is loaded".to_owned() };
     let mut told = format!("error: {error}");
     let mut source = std::error::Error::source(&error);
@@ -536,7 +536,7 @@ fn a_start_function_that_misbehaves_is_found_when_the_component_is_loaded() {
 fn a_component_that_declares_too_much_is_not_compiled() {
     assert_snapshot!(refusal_of("declares-memory"), @"
     error: the component declares a memory of 4096 MiB, more than the limit of 64 MiB
-     hint: look for large static arrays, or raise `memoryBytes`
+     hint: look for large static arrays, or raise `limits.memoryBytes` in the policies file
     ");
     assert_snapshot!(refusal_of("declares-memories"), @"
     error: the component declares 50 memories, and one is allowed
@@ -544,7 +544,7 @@ fn a_component_that_declares_too_much_is_not_compiled() {
     ");
     assert_snapshot!(refusal_of("declares-table"), @"
     error: the component declares tables of 4294967295 elements, more than the limit of 10000
-     hint: raise `tableElements`
+     hint: raise `limits.tableElements` in the policies file
     ");
 }
 
@@ -609,7 +609,7 @@ fn what_is_not_a_component_is_refused_for_what_it_is() {
 fn a_package_or_a_function_that_is_too_large_is_not_compiled() {
     assert_snapshot!(refusal(&vec![0; (4 << 20) + 1]), @"
     error: the component has 4.1 MiB, more than the limit of 4 MiB
-     hint: build with opt-level, lto and strip as `policies/Cargo.toml` does, or raise `packageBytes`
+     hint: build with opt-level, lto and strip as `policies/Cargo.toml` does, or raise `limits.packageBytes` in the policies file
     ");
     let body = "i32.const 1 drop ".repeat(30_000);
     let module = |name: &str| {
@@ -618,22 +618,22 @@ fn a_package_or_a_function_that_is_too_large_is_not_compiled() {
     };
     assert_snapshot!(refusal(&module("$table_of_everything")), @"
     error: the function table_of_everything has a body of 87.9 KiB, more than the limit of 64 KiB
-     hint: split the function, or turn large tables in code into data; `functionBytes` is the limit
+     hint: split the function, or turn large tables in code into data, or raise `limits.functionBytes` in the policies file
     ");
     assert_snapshot!(refusal(&module("")), @"
     error: function 1 has a body of 87.9 KiB, more than the limit of 64 KiB
-     hint: split the function, or turn large tables in code into data; `functionBytes` is the limit
+     hint: split the function, or turn large tables in code into data, or raise `limits.functionBytes` in the policies file
     ");
     let many = format!("(component (core module {}))", "(func)".repeat(10_001));
     assert_snapshot!(refusal(&wat::parse_str(many).expect("it is the text format")), @"
     error: the component has more than 10000 functions
-     hint: build with lto, so that functions that nothing calls are left out; `functions` is the limit
+     hint: build with lto, so that functions that nothing calls are left out, or raise `limits.functions` in the policies file
     ");
 }
 
 #[test]
 fn limits_are_settings() {
     let limits = Limits { package_bytes: 1_000, ..Limits::default() };
-    let refused = Sandbox::new(limits).expect("a sandbox").load(hostile());
+    let refused = Sandbox::new(limits).expect("a sandbox").in_process().load(hostile());
     assert!(matches!(refused, Err(LoadError::TooLarge { limit: 1_000, .. })));
 }

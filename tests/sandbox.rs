@@ -274,7 +274,7 @@ proptest! {
 
 #[test]
 fn every_built_in_policy_loads_and_is_named_by_its_digest() {
-    let sandbox = Sandbox::new(Limits::default()).expect("a sandbox");
+    let sandbox = Sandbox::new(Limits::default()).expect("a sandbox").in_process();
     for name in builtin::names() {
         let component = builtin::builtin(name).expect("it is built in");
         let package = sandbox.load(component).expect("it loads");
@@ -306,6 +306,14 @@ fn a_child_that_takes_too_much_is_ended_and_the_limit_is_named() {
     let error = sandbox.load(component).err().expect("it does not fit");
     assert!(matches!(error, LoadError::CompileLimit { .. }), "{error}");
     assert!(error.to_string().ends_with("more than 40 MiB of memory"), "{error}");
+}
+
+#[test]
+fn what_is_not_trusted_is_not_compiled_where_nobody_said_what_compiles_it() {
+    let sandbox = Sandbox::new(Limits::default()).expect("a sandbox");
+    let component = builtin::builtin("knative").expect("it is built in");
+    assert!(matches!(sandbox.load(component), Err(LoadError::NoCompiler)));
+    assert!(sandbox.load_trusted(component).is_ok());
 }
 
 #[test]

@@ -9,11 +9,10 @@ use support::by_hand::{ByHand, TARGET, drain, start};
 use support::{
     Ran, World, a40, arrivals, fleet, gpu, input, llama_8b, loader, run, service, set_up, sort,
 };
-use tidegate::backend::Backend as _;
 use tidegate::backend::sim::{Fault, Faults, Sim, SimInputError};
+use tidegate::backend::{Backend as _, Books as _};
 use tidegate::definitions::model::{LoadPath, Model};
 use tidegate::engine::{Bounds, Phase, Plan, TargetId};
-use tidegate::recorder::Books as _;
 use tidegate::seed::Seed;
 use tidegate::time::Time;
 use tidegate::trace::{Item, Work};

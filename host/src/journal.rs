@@ -5,7 +5,9 @@ use std::io::{BufRead, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Observation, Options, Plan, TargetSpec};
+use crate::engine::{Counts, Engine, Observation, Options, Plan, StagePolicy, TargetSpec};
+use crate::policy::Limits;
+use crate::time::Time;
 
 /// The version of the format; another one is refused.
 pub const API_VERSION: &str = "tidegate.dev/v1alpha1";
@@ -18,27 +20,32 @@ pub struct Header {
     pub api_version: String,
     /// `Journal`.
     pub kind: String,
+    /// When the targets were taken in.
+    pub start: Time,
     /// How the engine ran.
     pub options: Options,
-    /// The stages' names and the digests of their policies, the placement policy last.
-    pub policies: Vec<(String, String)>,
-    /// The targets, in the engine's order.
+    /// The policies and what happens where one fails, in order of the stages, the placement policy last.
+    pub policies: Vec<StagePolicy>,
+    /// What each policy may take; `None`: they ran in no sandbox.
+    pub limits: Option<Limits>,
+    /// The targets with all their settings, in the engine's order.
     pub targets: Vec<TargetSpec>,
+    /// What there was of each target's replicas at the start, where something else owns them.
+    pub counts: Vec<Counts>,
 }
 
 impl Header {
-    /// The header of a run.
-    pub fn new(
-        options: Options,
-        policies: Vec<(String, String)>,
-        targets: Vec<TargetSpec>,
-    ) -> Header {
+    /// The header of a run of `engine`, which took its targets in at `start` and has made no step yet.
+    pub fn of(engine: &Engine, start: Time, limits: Option<Limits>) -> Header {
         Header {
             api_version: API_VERSION.to_owned(),
             kind: "Journal".to_owned(),
-            options,
-            policies,
-            targets,
+            start,
+            options: engine.options().clone(),
+            policies: engine.policies(),
+            limits,
+            targets: engine.specs().cloned().collect(),
+            counts: engine.counts().collect(),
         }
     }
 }
@@ -51,6 +58,13 @@ pub struct Step {
     pub seen: Observation,
     /// What it planned.
     pub plan: Plan,
+}
+
+/// What every version's header has.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    api_version: String,
 }
 
 #[derive(Serialize)]
@@ -144,16 +158,19 @@ pub enum JournalError {
 pub fn read<R: BufRead>(
     from: R,
 ) -> Result<(Header, impl Iterator<Item = Result<Step, JournalError>>), JournalError> {
-    let mut lines = from.lines().zip(1usize..);
+    // Bytes, not text: a last line may be cut off within a character.
+    let mut lines = from.split(b'\n').zip(1usize..);
     let first = lines
         .next()
         .map_or_else(|| Err(std::io::ErrorKind::UnexpectedEof.into()), |(line, _)| line);
     let first = first.map_err(|source| JournalError::Read { line: 1, source })?;
     let syntax = |line, expected| move |source| JournalError::Syntax { line, expected, source };
-    let header: Header = serde_json::from_str(&first).map_err(syntax(1, "a journal's header"))?;
-    if header.api_version != API_VERSION {
-        return Err(JournalError::Version { found: header.api_version });
+    let version: Version =
+        serde_json::from_slice(&first).map_err(syntax(1, "a journal's header"))?;
+    if version.api_version != API_VERSION {
+        return Err(JournalError::Version { found: version.api_version });
     }
+    let header = serde_json::from_slice(&first).map_err(syntax(1, "a journal's header"))?;
     let mut lines = lines.peekable();
     let steps = std::iter::from_fn(move || {
         let (line, number) = lines.next()?;
@@ -161,7 +178,7 @@ pub fn read<R: BufRead>(
             Ok(text) => text,
             Err(source) => return Some(Err(JournalError::Read { line: number, source })),
         };
-        match serde_json::from_str(&text) {
+        match serde_json::from_slice(&text) {
             Err(error) if error.is_eof() && lines.peek().is_none() => None,
             read => Some(read.map_err(syntax(number, "a step"))),
         }
@@ -173,12 +190,23 @@ pub fn read<R: BufRead>(
 mod tests {
     use super::*;
     use crate::engine::{Event, Report, TargetId};
-    use crate::time::Time;
+
+    fn header() -> Header {
+        Header {
+            api_version: API_VERSION.to_owned(),
+            kind: "Journal".to_owned(),
+            start: Time::ZERO,
+            options: Options { tick_ms: 2_000, explains: true, gateway_is_always_in_path: true },
+            policies: Vec::new(),
+            limits: None,
+            targets: Vec::new(),
+            counts: Vec::new(),
+        }
+    }
 
     fn written() -> Vec<u8> {
-        let options = Options { tick_ms: 2_000, explains: true, gateway_is_always_in_path: true };
         let mut bytes = Vec::new();
-        let mut journal = Journal::new(&mut bytes, &Header::new(options, Vec::new(), Vec::new()));
+        let mut journal = Journal::new(&mut bytes, &header());
         let values = [0.1 + 0.2, f64::NAN, 1e-300, 3.0];
         let report = Report { second: 7, values, in_flight: 1, waiting: 2, oldest_wait_ms: 3 };
         let seen = Observation {
@@ -211,11 +239,7 @@ mod tests {
         let header = bytes.iter().position(|&byte| byte == b'\n').expect("a header") + 1;
         for end in header..bytes.len() - 1 {
             let (_, steps) = read(&bytes[..end]).expect("the header is whole");
-            assert_eq!(
-                steps.filter_map(Result::ok).count(),
-                usize::from(end == bytes.len() - 1),
-                "cut at {end}"
-            );
+            assert_eq!(steps.filter_map(Result::ok).count(), 0, "cut at {end}");
         }
     }
 
@@ -230,8 +254,7 @@ mod tests {
                 Ok(())
             }
         }
-        let options = Options { tick_ms: 2_000, explains: true, gateway_is_always_in_path: true };
-        let mut journal = Journal::new(Full, &Header::new(options, Vec::new(), Vec::new()));
+        let mut journal = Journal::new(Full, &header());
         journal.record(&Observation::default(), &Plan::default());
         assert_eq!(
             journal.finish().map(|error| error.kind()),

@@ -21,7 +21,7 @@ pub struct Outcome {
     pub services: Vec<ServiceOutcome>,
     /// GPUs of each class over time, sorted by class.
     pub classes: Vec<ClassOutcome>,
-    /// Policies that failed and replicas that found no place, and what was done instead. What was told before is counted.
+    /// Policies that failed and replicas that found no place, and what was done instead. Equal ones are one, counted over the run.
     pub failures: Vec<FailureNote>,
     /// What people should know about the input, in order.
     pub warnings: Vec<String>,
@@ -45,7 +45,7 @@ pub struct Setup {
     pub start_ms: u64,
     /// How long the run took in its own time. Seconds.
     pub duration_s: f64,
-    /// The traces, as they were named.
+    /// The traces, as they were named, sorted.
     pub traces: Vec<String>,
     /// The stages in order, the placement policy last.
     pub policies: Vec<PolicyNote>,
@@ -105,9 +105,9 @@ pub struct ChangeNote {
     pub waiting: u32,
     /// Whether the service was in panic mode after the decision.
     pub in_panic: bool,
-    /// Why, in the words of the stage that made the difference.
+    /// Why, in the words of the last stage that wanted something else than was proposed to it; `initial scale` where none has decided.
     pub reason: String,
-    /// Bounds and guards of the host that changed an answer, as `max: 12 → 10`.
+    /// Bounds and guards of the host that changed an answer, as `maximum: 12 → 10`.
     pub clamps: Vec<String>,
 }
 
@@ -159,7 +159,7 @@ pub struct FailureNote {
     pub message: String,
     /// What the host did instead: `hold`, `skip`, `fallback`, `closed`; `wait` where replicas found no node.
     pub instead: String,
-    /// How often.
+    /// How often in the whole run.
     pub times: u64,
 }
 
@@ -193,9 +193,10 @@ pub struct Requests {
     pub served: u64,
     /// Held longer than 0 s before they went to a replica. They are counted among the others too.
     pub waited: u64,
-    /// Given up at their deadline.
+    /// Given up at their deadline, waiting or running.
     pub expired: u64,
-    /// Refused because the queue was full, or lost with their replica.
+    /// Refused because the queue was full, lost with their replica, still running when a draining replica's grace was over, or with a
+    /// prompt larger than the server's cache.
     pub failed: u64,
     /// Still waiting or running at the end.
     pub unfinished: u64,

@@ -3,6 +3,7 @@
 //! One engine, three worlds: a backend observes, the [`engine`] plans, the backend carries out; the simulator, one machine
 //! and Kubernetes differ in nothing else. `ARCHITECTURE.md` has the invariants.
 
+pub mod again;
 pub mod backend;
 pub mod bench;
 pub mod cli;

@@ -1,6 +1,7 @@
 //! Watches a run and keeps what its outcome is made of: decisions with their reasons, series over time, counts. Its memory does not
 //! grow with the length of the run but for the list of decisions, which has an end. It decides nothing.
 
+use crate::backend::Books;
 use crate::engine::{
     Action, Change, ClampRule, Engine, Event, Observation, PLACEMENT, Plan, Signal, TargetId,
 };
@@ -17,27 +18,6 @@ const CHANGES_AT_MOST: u64 = 50_000;
 const FAILURES_AT_MOST: usize = 1_000;
 /// Services that a note on a failure names.
 const SERVICES_NAMED: usize = 3;
-
-/// What only a backend knows, now.
-pub trait Books {
-    /// What a target has cost so far. US dollars.
-    fn cost(&self, target: TargetId) -> f64;
-    /// The longest wait of a request that was dispatched since this was last asked; 0 if there was none. Microseconds.
-    fn take_longest_wait_us(&self, target: TargetId) -> u64;
-    /// GPUs of each class, sorted by class.
-    fn classes(&self) -> &[ClassUse];
-}
-
-/// GPUs of one class.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClassUse {
-    /// The class, as `A40`.
-    pub class: String,
-    /// GPUs that there are, on nodes that are lost too.
-    pub gpus: u32,
-    /// GPUs that replicas have now, from their start to their end.
-    pub used: u32,
-}
 
 /// What a run came to, as far as a recorder can say.
 #[derive(Clone, Debug, PartialEq)]
@@ -236,12 +216,6 @@ impl Recorder {
         }
         let at_s = self.seconds(at);
         let target = &mut self.targets[change.target.index()];
-        let said = change.stages.iter().rev().find(|stage| !stage.reason.is_empty());
-        let reason = match (change.from, said) {
-            (None, _) => "initial scale".to_owned(),
-            (Some(_), Some(stage)) => stage.reason.clone(),
-            (Some(_), None) => String::new(),
-        };
         let mut clamps: Vec<String> = Vec::new();
         for clamp in &change.clamps {
             let rule = match clamp.rule {
@@ -262,7 +236,7 @@ impl Recorder {
             ready: target.ready,
             waiting: target.waiting,
             in_panic: target.in_panic,
-            reason,
+            reason: reason_of(change).to_owned(),
             clamps,
         });
     }
@@ -344,7 +318,108 @@ impl Recorder {
     }
 }
 
+/// The words of the stage that made the difference: the last that wanted something else than was proposed to it. Where that one
+/// had nothing to say in this step, those of the last one that had.
+fn reason_of(change: &Change) -> &str {
+    let within_bounds = |stage: &str, wanted: u32| {
+        let clamp = change.clamps.iter().find(|clamp| {
+            clamp.stage == stage && clamp.from == wanted && clamp.rule != ClampRule::Activation
+        });
+        clamp.map_or(wanted, |clamp| clamp.to)
+    };
+    let mut proposal = None;
+    let mut decisive = "";
+    for stage in &change.stages {
+        let Some(wanted) = stage.wanted else { continue };
+        if proposal != Some(wanted) {
+            decisive = &stage.reason;
+        }
+        proposal = Some(within_bounds(&stage.stage, wanted));
+    }
+    if proposal.is_none() && change.from.is_none() {
+        return "initial scale";
+    }
+    if !decisive.is_empty() {
+        return decisive;
+    }
+    let said = change.stages.iter().rev().find(|stage| !stage.reason.is_empty());
+    said.map_or("", |stage| &stage.reason)
+}
+
 /// To so many parts of 1: a series is looked at, and needs no more digits than that.
 fn round(value: f64, parts: f64) -> f64 {
     (value * parts).round() / parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Clamp, StageSaid};
+
+    #[test]
+    fn the_reason_is_that_of_the_last_stage_that_wanted_something_else() {
+        let max = |stage: &str, from, to| Clamp {
+            stage: stage.to_owned(),
+            rule: ClampRule::Max,
+            from,
+            to,
+        };
+        for (what, from, said, clamps, expected) in [
+            (
+                "the second agrees",
+                Some(1),
+                [(Some(3), "busy"), (Some(3), "as proposed")],
+                vec![],
+                "busy",
+            ),
+            (
+                "the second objects",
+                Some(1),
+                [(Some(0), "idle"), (Some(1), "in grace")],
+                vec![],
+                "in grace",
+            ),
+            (
+                "the second agrees with what bounds left of it",
+                Some(1),
+                [(Some(12), "busy"), (Some(10), "as proposed")],
+                vec![max("first", 12, 10)],
+                "busy",
+            ),
+            (
+                "the first was not asked in this step",
+                Some(1),
+                [(Some(0), ""), (Some(0), "the grace is over")],
+                vec![],
+                "the grace is over",
+            ),
+            (
+                "the second left things as they were",
+                Some(1),
+                [(Some(2), "busy"), (None, "")],
+                vec![],
+                "busy",
+            ),
+            ("nobody has decided", None, [(None, "no data"), (None, "")], vec![], "initial scale"),
+            (
+                "decided at once",
+                None,
+                [(Some(2), "office hours"), (None, "")],
+                vec![],
+                "office hours",
+            ),
+            ("nobody reads", Some(1), [(Some(2), ""), (Some(2), "")], vec![], ""),
+        ] {
+            let stage = |name: &str, (wanted, reason): (Option<u32>, &str)| StageSaid {
+                stage: name.to_owned(),
+                digest: String::new(),
+                wanted,
+                outputs: Vec::new(),
+                reason: reason.to_owned(),
+            };
+            let stages = vec![stage("first", said[0]), stage("second", said[1])];
+            let change = Change { target: TargetId(0), from, to: 1, stages, clamps };
+            assert_eq!(reason_of(&change), expected, "{what}");
+        }
+    }
 }

@@ -63,6 +63,8 @@ pub struct Policies {
     pub placement: (Box<dyn PlacementPolicy>, serde_json::Value),
     /// What places where that fails.
     pub fallback: Option<Box<dyn PlacementPolicy>>,
+    /// What each of them may take; `None`: they run in no sandbox.
+    pub limits: Option<crate::policy::Limits>,
 }
 
 /// A replay that cannot be, or cannot go on.
@@ -122,7 +124,8 @@ impl From<&Merged> for Load {
 pub struct Replay {
     engine: Engine,
     sim: Sim<Items>,
-    options: Options,
+    /// What the policies may take.
+    policy_limits: Option<crate::policy::Limits>,
     setup: Setup,
     /// Name and model of each service, in the engine's order.
     services: Vec<(String, String)>,
@@ -147,7 +150,7 @@ impl Replay {
             Options { tick_ms, explains: setting.explains, gateway_is_always_in_path: true };
         let (stages, own_settings): (Vec<Stage>, Vec<_>) = policies.stages.into_iter().unzip();
         let (placement, placement_settings) = policies.placement;
-        let mut engine = Engine::new(options.clone(), stages, placement, policies.fallback)?;
+        let mut engine = Engine::new(options, stages, placement, policies.fallback)?;
         let mut specs = Vec::with_capacity(services.len());
         let mut simulated = Vec::with_capacity(services.len());
         for (service, _) in &services {
@@ -197,7 +200,7 @@ impl Replay {
             policies: engine
                 .policies()
                 .into_iter()
-                .map(|(stage, digest)| PolicyNote { stage, digest })
+                .map(|policy| PolicyNote { stage: policy.stage, digest: policy.digest })
                 .collect(),
             nodes: setting.fleet.machines.len() as u32,
             gpus: setting.fleet.machines.iter().map(|one| one.node.allocatable.gpus).sum(),
@@ -216,7 +219,8 @@ impl Replay {
         let sim = Sim::new(input, items)?;
         let services =
             services.into_iter().map(|(service, _)| (service.name, service.model.name)).collect();
-        Ok(Replay { engine, sim, options, setup, services, warnings, start, load_ends })
+        let policy_limits = policies.limits;
+        Ok(Replay { engine, sim, policy_limits, setup, services, warnings, start, load_ends })
     }
 
     /// What is worth a warning before it runs.
@@ -242,10 +246,7 @@ impl Replay {
     ) -> Result<Outcome, ReplayError> {
         let mut journal = match journal {
             None => Journal::none(),
-            Some(to) => {
-                let targets = self.engine.specs().cloned().collect();
-                Journal::new(to, &Header::new(self.options, self.engine.policies(), targets))
-            }
+            Some(to) => Journal::new(to, &Header::of(&self.engine, self.start, self.policy_limits)),
         };
         let mut recorder = Recorder::new(self.start, self.setup.tick_ms, self.services);
         let start = self.start;
@@ -273,9 +274,11 @@ fn outcome(
     sim: &Sim<Items>,
     record: Record,
 ) -> Outcome {
-    let Record { targets, classes, failures, changes_left_out, .. } = record;
-    if changes_left_out > 0 {
-        warnings.push(format!("{changes_left_out} further changes are not listed"));
+    let Record { targets, classes, failures, changes_left_out, failures_left_out, end: _ } = record;
+    for (left_out, what) in [(changes_left_out, "changes"), (failures_left_out, "failures")] {
+        if left_out > 0 {
+            warnings.push(format!("{left_out} further {what} are not listed"));
+        }
     }
     setup.duration_s = sim.at().since(Time(setup.start_ms)) as f64 / 1e3;
     let mut sums = Sums { whole: sim.whole_summary(), services: BTreeMap::new() };

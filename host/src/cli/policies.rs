@@ -14,7 +14,7 @@ use crate::replay::Policies;
 
 /// Loads all that `chain` names.
 pub(super) fn load(chain: &PoliciesDefinition) -> Result<Policies, Failure> {
-    let sandbox = sandbox()?;
+    let sandbox = sandbox(chain.limits.clone())?;
     let mut stages = Vec::with_capacity(chain.scaling.len());
     for definition in &chain.scaling {
         stages.push((stage(&sandbox, definition)?, definition.settings.clone()));
@@ -24,22 +24,29 @@ pub(super) fn load(chain: &PoliciesDefinition) -> Result<Policies, Failure> {
         stages,
         placement: (placement, chain.placement_settings.clone()),
         fallback: Some(Box::new(NativePlacement::<tidegate_affinity::Affinity>::new("affinity"))),
+        limits: Some(chain.limits.clone()),
     })
 }
 
 /// The sandbox of this process, with a cache of machine code where the user has a folder for such things.
-pub(super) fn sandbox() -> Result<Sandbox, Failure> {
-    let sandbox = sandbox_without_cache()?;
+fn sandbox(limits: Limits) -> Result<Sandbox, Failure> {
+    let sandbox = sandbox_without_cache(limits)?;
     Ok(match cache_folder() {
         Some(folder) => sandbox.with_cache(&folder),
         None => sandbox,
     })
 }
 
-/// The sandbox of this process, which compiles everything anew.
-pub(super) fn sandbox_without_cache() -> Result<Sandbox, Failure> {
-    Sandbox::new(Limits::default())
-        .map_err(|error| Failure::new(Exit::Environment, "cannot run policies", &error))
+/// The sandbox of this process, which compiles everything anew: what is not trusted in a process of its own, by this program under
+/// whatever name it has.
+pub(super) fn sandbox_without_cache(limits: Limits) -> Result<Sandbox, Failure> {
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::new(Exit::Environment, "cannot find this program, which compiles policies", &error)
+    })?;
+    let exit = if limits == Limits::default() { Exit::Environment } else { Exit::Input };
+    Sandbox::new(limits)
+        .map(|sandbox| sandbox.with_compiler(&program))
+        .map_err(|error| Failure::new(exit, "cannot run policies", &error))
 }
 
 fn cache_folder() -> Option<PathBuf> {
@@ -105,7 +112,9 @@ fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, Failure> {
     };
     let mut component = Vec::new();
     std::fs::File::open(path)
-        .and_then(|file| file.take(limits.package_bytes as u64 + 1).read_to_end(&mut component))
+        .and_then(|file| {
+            file.take((limits.package_bytes as u64).saturating_add(1)).read_to_end(&mut component)
+        })
         .map_err(|error| fails(&error))?;
     Ok(component)
 }

@@ -96,7 +96,10 @@ fn read(args: &args::Replay) -> Result<Setting, Failure> {
         move |error: &(dyn std::error::Error + 'static)| Failure::new(Exit::Input, what, error)
     };
     let seed = Seed::new(&args.seed);
-    let traces: Vec<String> = args.traces.iter().map(|path| path.display().to_string()).collect();
+    let mut traces: Vec<String> =
+        args.traces.iter().map(|path| path.display().to_string()).collect();
+    // Their order means nothing, so it does not show.
+    traces.sort();
     let load = Merged::open(&args.traces, &seed)
         .map_err(|error| input(format!("cannot replay {}", traces.join(", ")))(&error))?;
     let mut warnings = Vec::new();

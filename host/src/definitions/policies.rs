@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::engine::OnFailure;
+use crate::policy::Limits;
 
 /// A component by name or by file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct PoliciesDefinition {
     pub placement: PolicyRef,
     /// Its settings.
     pub placement_settings: serde_json::Value,
+    /// What each policy may take.
+    pub limits: Limits,
 }
 
 /// A policies file that cannot be used.
@@ -83,6 +86,8 @@ struct PoliciesFile {
     scaling: Vec<StageEntry>,
     #[serde(default)]
     placement: Option<PlacementEntry>,
+    #[serde(default)]
+    limits: Limits,
 }
 
 #[derive(Deserialize)]
@@ -124,6 +129,7 @@ impl PoliciesDefinition {
             ],
             placement: PolicyRef::Builtin("affinity".to_owned()),
             placement_settings: serde_json::json!({}),
+            limits: Limits::default(),
         }
     }
 
@@ -209,6 +215,7 @@ impl PoliciesDefinition {
             scaling,
             placement: reference(&placement.policy, folder),
             placement_settings: placement.settings.unwrap_or_else(|| serde_json::json!({})),
+            limits: file.limits,
         })
     }
 }
@@ -261,6 +268,17 @@ mod tests {
         assert_eq!(read.scaling[1].policy, PolicyRef::File("here/wasm/office_hours.wasm".into()));
         assert_eq!(read.scaling[1].settings, serde_json::json!({"minimum": 2}));
         assert_eq!(read.placement, PolicyRef::Builtin("affinity".into()));
+    }
+
+    #[test]
+    fn limits_that_are_not_written_are_the_usual_ones() {
+        let read = parse("scaling:\n- policy: builtin:knative\nlimits: {packageBytes: 1000}\n")
+            .expect("it is in order");
+        assert_eq!(read.limits, Limits { package_bytes: 1_000, ..Limits::default() });
+        let unknown = parse("scaling:\n- policy: builtin:knative\nlimits: {packagebytes: 1}\n")
+            .expect_err("no such limit")
+            .to_string();
+        assert!(unknown.contains("packagebytes") && unknown.contains("packageBytes"), "{unknown}");
     }
 
     #[test]

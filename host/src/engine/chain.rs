@@ -82,6 +82,21 @@ impl Stage {
         self.policies[MAIN].policy.digest()
     }
 
+    /// The digest of the policy that decides where that fails, if one does.
+    pub fn fallback_digest(&self) -> Option<&str> {
+        self.policies.get(FALLBACK).map(|bound| bound.policy.digest())
+    }
+
+    /// What the host does where its policy fails.
+    pub fn on_failure(&self) -> OnFailure {
+        self.on_failure
+    }
+
+    /// The digest of the policy that last decided about the target that has `seat`.
+    pub(super) fn decided_by(&self, seat: &Seat) -> &str {
+        self.policies[seat.decided_by].policy.digest()
+    }
+
     /// Whether its policy wants to hear when an input reads differently, with any settings bound so far.
     pub(super) fn hears_of_changes(&self) -> bool {
         self.policies[MAIN].causes.contains(Causes::CHANGE)

@@ -70,6 +70,20 @@ pub struct Engine {
     warnings: Vec<String>,
 }
 
+/// A policy of a run, and what happens where it fails.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StagePolicy {
+    /// The name of the stage, [`PLACEMENT`] for the placement policy.
+    pub stage: String,
+    /// The digest of its policy.
+    pub digest: String,
+    /// What the host does where that fails.
+    pub on_failure: OnFailure,
+    /// The digest of the policy that then decides, if one does.
+    pub fallback: Option<String>,
+}
+
 /// A target as others may see it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TargetView {
@@ -233,16 +247,32 @@ impl Engine {
         &self.warnings
     }
 
-    /// The stages' names and the digests of their policies, the placement policy last.
-    pub fn policies(&self) -> Vec<(String, String)> {
-        let mut list: Vec<_> = self
-            .chain
-            .stages
-            .iter()
-            .map(|stage| (stage.name().to_owned(), stage.digest().to_owned()))
-            .collect();
-        list.push((PLACEMENT.to_owned(), self.placing.digest().to_owned()));
-        list
+    /// How it runs.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// What was last counted of each target's replicas, where something else owns them; before the first step, what they began with.
+    pub fn counts(&self) -> impl Iterator<Item = Counts> {
+        self.targets.iter().map(|target| target.counted)
+    }
+
+    /// The policies in order of the stages, the placement policy last.
+    pub fn policies(&self) -> Vec<StagePolicy> {
+        let of = |stage: &Stage| StagePolicy {
+            stage: stage.name().to_owned(),
+            digest: stage.digest().to_owned(),
+            on_failure: stage.on_failure(),
+            fallback: stage.fallback_digest().map(str::to_owned),
+        };
+        let fallback = self.placing.fallback_digest().map(str::to_owned);
+        let placement = StagePolicy {
+            stage: PLACEMENT.to_owned(),
+            digest: self.placing.digest().to_owned(),
+            on_failure: if fallback.is_some() { OnFailure::Fallback } else { OnFailure::Hold },
+            fallback,
+        };
+        self.chain.stages.iter().map(of).chain([placement]).collect()
     }
 
     /// A target as others may see it.
@@ -539,9 +569,21 @@ impl Engine {
                         Err(error) => format!("no explanation: {error}"),
                     };
                 }
-                change.stages.push(StageSaid { stage: name, wanted: seat.wanted, reason });
+                let decided = &self.chain.stages[stage];
+                let value = |at: usize| Some(seat.output(at)).filter(|value| !value.is_nan());
+                change.stages.push(StageSaid {
+                    stage: name,
+                    digest: decided.decided_by(seat).to_owned(),
+                    wanted: seat.wanted,
+                    outputs: decided.outputs().iter().cloned().zip((0..).map(value)).collect(),
+                    reason,
+                });
             }
-            if target.is_starved() {
+            // Without the guard, what the chain wants, or else what was planned before, would have stood.
+            let wanted = target.seats.last().and_then(|seat| seat.wanted);
+            let before = target.planned.unwrap_or(target.spec.bounds.initial);
+            let unguarded = target.bounds_now().apply(wanted.unwrap_or(before)).0;
+            if target.is_starved() && unguarded == 0 && target.desired > 0 {
                 let stage =
                     self.chain.stages.last().map_or(String::new(), |stage| stage.name().to_owned());
                 change.clamps.push(Clamp {

@@ -78,6 +78,10 @@ impl Placing {
         self.main.policy.digest()
     }
 
+    pub(super) fn fallback_digest(&self) -> Option<&str> {
+        self.fallback.as_ref().map(|placer| placer.policy.digest())
+    }
+
     /// Checks a target's constraints. Returns what is worth a warning.
     pub(super) fn bind(&mut self, target: &Target) -> Result<Vec<String>, BindTargetError> {
         let settings = &target.spec.placement_settings;

@@ -82,8 +82,13 @@ pub struct Change {
 pub struct StageSaid {
     /// Name of the stage.
     pub stage: String,
+    /// The digest of the policy that decided: the stage's own, or the one that stood in for it. That of its own where none has
+    /// decided yet.
+    pub digest: String,
     /// Replicas it wanted; `None`: it left things as they were.
     pub wanted: Option<u32>,
+    /// Its outputs by name, in the order in which its policy gives them; `None`: it gave no value.
+    pub outputs: Vec<(String, Option<f64>)>,
     /// Its line for a timeline, if somebody reads; empty otherwise.
     pub reason: String,
 }

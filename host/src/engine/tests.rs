@@ -34,7 +34,7 @@ struct Scripted {
 
 impl ScalingPolicy for Scripted {
     fn digest(&self) -> &str {
-        "native:scripted"
+        self.name
     }
 
     fn bind(&mut self, _: &str) -> Result<Program, BindError> {
@@ -437,6 +437,29 @@ fn failing_policies_hold_and_never_mean_zero_and_are_put_aside_after_five() {
 }
 
 #[test]
+fn a_change_names_the_policy_that_decided_be_it_the_one_that_stands_in() {
+    let heard = Rc::default();
+    let scripted = |name, says: Says| {
+        let heard = Rc::clone(&heard);
+        Box::new(Scripted { causes: Causes::TICK, inputs: vec![window()], says, heard, name })
+    };
+    let stage =
+        Stage::with_fallback("first", scripted("own", |_, _, _| None), scripted("other", as_many));
+    let mut bench = bench(vec![stage], Rc::clone(&heard), vec![spec("a", 0, 5, 1)]);
+    let mut digest = |s: u64, events: Vec<Event>| {
+        let seen = Observation { at: START + s * SECOND, events, in_flight: Vec::new() };
+        bench.engine.step(&seen).changes[0].stages[0].digest.clone()
+    };
+    assert_eq!(digest(0, vec![nodes(8)]), "own", "nobody has decided yet");
+    assert_eq!(digest(2, vec![report(0, 2, 3.0)]), "other");
+    let policies = bench.engine.policies();
+    assert_eq!(
+        (policies[0].digest.as_str(), policies[0].fallback.as_deref()),
+        ("own", Some("other"))
+    );
+}
+
+#[test]
 fn a_request_that_waits_at_zero_gets_its_activation_scale_though_every_policy_fails() {
     let mut activated = spec("a", 0, 5, 0);
     activated.activation = 2;
@@ -594,6 +617,20 @@ fn targets_of_a_service_are_decided_together_whichever_of_them_is_due() {
     bench.heard();
     bench.step(1, vec![phase(1, 0, Phase::Ready)]);
     assert_eq!(bench.heard(), "grouped@201000[0.0] grouped@201000[1.0]", "a's two, and not b");
+}
+
+#[test]
+fn the_guard_of_a_waiting_request_is_told_only_where_it_made_the_difference() {
+    let mut bench = one_stage(|_, _, _| None, OnFailure::Hold, vec![spec("a", 0, 5, 1)]);
+    bench.step(0, vec![nodes(8)]);
+    bench.step(2, Vec::new());
+    let raised = spec("a", 2, 5, 1);
+    bench
+        .engine
+        .change_target(START + 3 * SECOND, TargetId(0), raised)
+        .expect("the stage takes it");
+    let waiting = Event::Waiting(TargetId(0));
+    assert_eq!(bench.step(3, vec![waiting]), "start 0/1 0: 1→2 wake 4s");
 }
 
 #[test]

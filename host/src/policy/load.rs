@@ -129,6 +129,9 @@ pub enum LoadError {
         /// The limit, with its unit.
         limit: String,
     },
+    /// Nobody said what compiles components that are not trusted.
+    #[error("nothing is set up to compile a component that is not trusted")]
+    NoCompiler,
     /// The process that compiles could not be run.
     #[error("cannot run the compiler")]
     Compiler {
@@ -143,7 +146,7 @@ impl LoadError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             LoadError::TooLarge { .. } => {
-                "build with opt-level, lto and strip as `policies/Cargo.toml` does, or raise `packageBytes`"
+                "build with opt-level, lto and strip as `policies/Cargo.toml` does, or raise `limits.packageBytes` in the policies file"
             }
             LoadError::NotWasm { found } if found.contains("`(") => {
                 "this is the text format: turn it into a binary with `wasm-tools parse`"
@@ -154,16 +157,16 @@ impl LoadError {
             }
             LoadError::Invalid { .. } => "build it again: the file may be cut off or damaged",
             LoadError::FunctionTooLarge { .. } => {
-                "split the function, or turn large tables in code into data; `functionBytes` is the limit"
+                "split the function, or turn large tables in code into data, or raise `limits.functionBytes` in the policies file"
             }
             LoadError::TooManyFunctions { .. } => {
-                "build with lto, so that functions that nothing calls are left out; `functions` is the limit"
+                "build with lto, so that functions that nothing calls are left out, or raise `limits.functions` in the policies file"
             }
             LoadError::MemoryTooLarge { .. } => {
-                "look for large static arrays, or raise `memoryBytes`"
+                "look for large static arrays, or raise `limits.memoryBytes` in the policies file"
             }
             LoadError::TooManyMemories { .. } => "link everything into one module",
-            LoadError::TablesTooLarge { .. } => "raise `tableElements`",
+            LoadError::TablesTooLarge { .. } => "raise `limits.tableElements` in the policies file",
             LoadError::Imports { functions } => {
                 let is_wasi = functions.iter().any(|name| name.starts_with("wasi:"));
                 if is_wasi {
@@ -180,9 +183,11 @@ impl LoadError {
                 "build against the `wit/policy.wit` of this release, unchanged"
             }
             LoadError::Start { .. } => "do less in a start function or a static initialiser",
-            LoadError::Compile { .. } | LoadError::Compiler { .. } => return None,
+            LoadError::Compile { .. } | LoadError::NoCompiler | LoadError::Compiler { .. } => {
+                return None;
+            }
             LoadError::CompileLimit { .. } => {
-                "make its largest functions smaller, or raise `compileCpuS` and `compileMemoryBytes`"
+                "make its largest functions smaller, or raise `limits.compileCpuS` and `limits.compileMemoryBytes` in the policies file"
             }
         };
         Some(hint.to_owned())

@@ -31,9 +31,19 @@ const KEPT_RESIDENT: usize = 128 << 10;
 pub struct Sandbox {
     pub(super) engine: Engine,
     pub(super) limits: Limits,
-    /// The program that compiles what is not trusted, called with [`compile::SUBCOMMAND`].
-    compiler: Option<PathBuf>,
+    compiler: Compiler,
     cache: Option<PathBuf>,
+}
+
+/// Where what is not trusted is compiled.
+#[derive(Clone, Debug)]
+enum Compiler {
+    /// Nobody said: it is not compiled.
+    Unset,
+    /// By this program, called with [`compile::SUBCOMMAND`].
+    Child(PathBuf),
+    /// In this process.
+    Here,
 }
 
 /// A sandbox that cannot be made.
@@ -44,22 +54,25 @@ pub struct SandboxError {
 }
 
 impl Sandbox {
-    /// A sandbox with these limits. Components compile in a process of their own if this program can be one, which the command
-    /// line can and a test cannot.
+    /// A sandbox with these limits. To load what is not trusted, say with [`Sandbox::with_compiler`] or [`Sandbox::in_process`]
+    /// where that is compiled.
     pub fn new(limits: Limits) -> Result<Sandbox, SandboxError> {
         let engine = Engine::new(&config(&limits, &Slots::Pooled))
             // An address space that is limited from outside has no room for the pool.
             .or_else(|_| Engine::new(&config(&limits, &Slots::OnDemand)))
             .map_err(|error| SandboxError { message: format!("{error:#}") })?;
-        let compiler = std::env::current_exe()
-            .ok()
-            .filter(|program| program.file_stem().is_some_and(|name| name == "tidegate"));
-        Ok(Sandbox { engine, limits, compiler, cache: None })
+        Ok(Sandbox { engine, limits, compiler: Compiler::Unset, cache: None })
     }
 
     /// Components that are not trusted are compiled by `program`, called as `program __compile`.
     pub fn with_compiler(self, program: &Path) -> Sandbox {
-        Sandbox { compiler: Some(program.to_owned()), ..self }
+        Sandbox { compiler: Compiler::Child(program.to_owned()), ..self }
+    }
+
+    /// Components that are not trusted are compiled in this process, where nothing limits what that takes: for components that
+    /// whoever calls this has made, as tests do.
+    pub fn in_process(self) -> Sandbox {
+        Sandbox { compiler: Compiler::Here, ..self }
     }
 
     /// Machine code is kept in `folder`, which is made if it is not there. What lies in it is run as it is, so only this user
@@ -74,16 +87,21 @@ impl Sandbox {
     }
 
     /// Checks, compiles and starts a component.
+    ///
+    /// # Errors
+    ///
+    /// When it is not one that this host can run, or takes more than it may; [`LoadError::NoCompiler`] where nobody said what
+    /// compiles it.
     pub fn load(&self, component: &[u8]) -> Result<Package, LoadError> {
-        self.load_by(component, self.compiler.as_deref())
+        self.load_by(component, &self.compiler)
     }
 
     /// The same for one of this program's own components, which is compiled in this process.
     pub fn load_trusted(&self, component: &[u8]) -> Result<Package, LoadError> {
-        self.load_by(component, None)
+        self.load_by(component, &Compiler::Here)
     }
 
-    fn load_by(&self, bytes: &[u8], compiler: Option<&Path>) -> Result<Package, LoadError> {
+    fn load_by(&self, bytes: &[u8], compiler: &Compiler) -> Result<Package, LoadError> {
         let digest = digest_of(bytes);
         // Machine code is there only for what was checked before it was compiled, but checking costs little.
         let exports = load::check(bytes, &self.limits)?;
@@ -120,7 +138,7 @@ impl Sandbox {
         &self,
         digest: &str,
         bytes: &[u8],
-        compiler: Option<&Path>,
+        compiler: &Compiler,
     ) -> Result<Component, LoadError> {
         let cache =
             self.cache.as_deref().and_then(|folder| compile::Cache::open(folder, &self.engine));
@@ -129,13 +147,14 @@ impl Sandbox {
         {
             return Ok(component);
         }
-        if compiler.is_none() && cache.is_none() {
-            return Component::from_binary(&self.engine, bytes)
-                .map_err(|error| LoadError::Compile { message: format!("{error:#}") });
-        }
         let code = match compiler {
-            Some(program) => compile::in_child(program, bytes, &self.limits)?,
-            None => compile::here(&self.engine, bytes)?,
+            Compiler::Unset => return Err(LoadError::NoCompiler),
+            Compiler::Child(program) => compile::in_child(program, bytes, &self.limits)?,
+            Compiler::Here if cache.is_none() => {
+                return Component::from_binary(&self.engine, bytes)
+                    .map_err(|error| LoadError::Compile { message: format!("{error:#}") });
+            }
+            Compiler::Here => compile::here(&self.engine, bytes)?,
         };
         if let Some(cache) = cache {
             cache.write(digest, &code);

@@ -57,7 +57,7 @@ pub(super) fn small() -> Outcome {
         ChangeNote {
             waiting: 41,
             in_panic: true,
-            clamps: vec!["max: 12 → 10".into()],
+            clamps: vec!["maximum: 12 → 10".into()],
             ..change(62.0, Some(1), 10, 1, "panic: 80.2 in flight over 6 s wants 12, 1 ready")
         },
     ];

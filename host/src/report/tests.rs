@@ -16,7 +16,7 @@ fn a_timeline_tells_changes_and_reasons_a_line_each() {
     0:00:00  code         0                 1           1 wanted
     0:00:00  sleepy       0                 1           1 wanted
     0:01:02  code         1       41    1 → 10   panic  80.2 in flight over 6 s wants 12, 1 ready
-                                                        [max: 12 → 10]
+                                                        [maximum: 12 → 10]
     0:02:00  code +1                             fault  policy knative failed, 4 times in a row: ran out
                                                         of fuel after 110,000 of 110,000 units; instead:
                                                         hold

@@ -6,10 +6,10 @@ use hdrhistogram::Histogram;
 
 use super::account::{self, Life};
 use super::{Service, Sim};
+use crate::backend::{Books, ClassUse};
 use crate::definitions::node::Fleet;
 use crate::engine::TargetId;
 use crate::ledger::Summary;
-use crate::recorder::{Books, ClassUse};
 use crate::time::Time;
 
 /// The classes of a fleet, sorted by name, and that of each of its machines.

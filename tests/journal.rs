@@ -1,0 +1,197 @@
+//! Journals that the command line writes, decided again: with the same components, and with the same policies linked natively.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tidegate::again::{Again, decide_again};
+use tidegate::engine::{Engine, Event, OnFailure, Stage};
+use tidegate::journal::{Header, Step, read};
+use tidegate::policy::native::{NativePlacement, NativeScaling};
+use tidegate::policy::{Limits, PlacementPolicy, Sandbox, ScalingPolicy, builtin};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the host is a folder of the repository")
+}
+
+/// The journal of the demo's first ten minutes, in which a node with replicas is lost and comes back.
+fn journal() -> Vec<u8> {
+    journal_with(&[])
+}
+
+/// The same with further arguments.
+fn journal_with(arguments: &[&str]) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (faults, journal) = (folder.path().join("faults.yaml"), folder.path().join("run.jsonl"));
+    let lost = "faults:\n- nodeLost: {node: a40-0, atSeconds: 200, backAtSeconds: 400}\n";
+    std::fs::write(&faults, lost).expect("it is written");
+    let done = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .current_dir(root())
+        .args(["replay", "fixtures/traces/azure-llm-2023-code.csv.gz"])
+        .arg("fixtures/traces/longtail-demo.csv.gz")
+        .args(["--services", "fixtures/manifests/demo.yaml", "--until", "10m"])
+        .arg("--faults")
+        .arg(&faults)
+        .arg("--journal")
+        .arg(&journal)
+        .args(arguments)
+        .output()
+        .expect("it starts");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    std::fs::read(journal).expect("it was written")
+}
+
+type Chain = (Vec<(&'static str, OnFailure, Box<dyn ScalingPolicy>)>, Box<dyn PlacementPolicy>);
+
+fn sandboxed() -> Chain {
+    let sandbox = Sandbox::new(Limits::default()).expect("a sandbox");
+    let package = |name| {
+        let component = builtin::builtin(name).expect("it is built in");
+        sandbox.load_trusted(component).expect("it loads")
+    };
+    let scales =
+        |name| -> Box<dyn ScalingPolicy> { Box::new(package(name).scaling().expect("it scales")) };
+    let stages = vec![
+        ("knative", OnFailure::Hold, scales("knative")),
+        ("scale-to-zero", OnFailure::Skip, scales("scale-to-zero")),
+    ];
+    (stages, Box::new(package("affinity").placement().expect("it places")))
+}
+
+fn native() -> Chain {
+    let stages: Vec<(_, _, Box<dyn ScalingPolicy>)> = vec![
+        (
+            "knative",
+            OnFailure::Hold,
+            Box::new(NativeScaling::<tidegate_knative::Knative>::new("knative")),
+        ),
+        (
+            "scale-to-zero",
+            OnFailure::Skip,
+            Box::new(NativeScaling::<tidegate_scale_to_zero::ScaleToZero>::new("scale-to-zero")),
+        ),
+    ];
+    (stages, Box::new(NativePlacement::<tidegate_affinity::Affinity>::new("affinity")))
+}
+
+fn engine(header: &Header, (stages, placement): Chain) -> Engine {
+    let stages = stages
+        .into_iter()
+        .map(|(name, on_failure, policy)| Stage::new(name, policy, on_failure))
+        .collect();
+    let fallback = NativePlacement::<tidegate_affinity::Affinity>::new("affinity");
+    Engine::new(header.options.clone(), stages, placement, Some(Box::new(fallback)))
+        .expect("the placement policy says what it wants")
+}
+
+fn again(journal: &[u8], chain: Chain) -> (Engine, Again) {
+    let (header, steps) = read(journal).expect("it has a header");
+    let mut engine = engine(&header, chain);
+    let again = decide_again(&header, steps, &mut engine).expect("it is read to its end");
+    (engine, again)
+}
+
+#[test]
+fn a_journal_decided_again_gives_its_plans_byte_for_byte_in_the_sandbox_and_natively() {
+    let journal = journal();
+    let (header, steps) = read(&journal[..]).expect("it has a header");
+    let steps: Vec<Step> = steps.collect::<Result<_, _>>().expect("all steps are whole");
+    assert_eq!(header.limits, Some(Limits::default()));
+    assert_eq!(header.counts.len(), header.targets.len());
+    let nodes = |step: &&Step| step.seen.events.iter().any(|seen| matches!(seen, Event::Nodes(_)));
+    assert_eq!(steps.iter().filter(nodes).count(), 3, "all nodes, one less, all nodes");
+    assert!(steps.iter().any(|step| step.plan.changes.iter().any(|change| change.to > 1)));
+
+    let (engine, same) = again(&journal, sandboxed());
+    assert_eq!(engine.policies(), header.policies);
+    assert_eq!(same, Again { steps: steps.len(), difference: None });
+
+    let (engine, same) = again(&journal, native());
+    assert_ne!(engine.policies(), header.policies);
+    assert_eq!(same, Again { steps: steps.len(), difference: None });
+}
+
+#[test]
+fn every_stage_says_which_policy_decided_and_what_it_gave() {
+    let journal = journal();
+    let (header, steps) = read(&journal[..]).expect("it has a header");
+    let steps: Vec<Step> = steps.collect::<Result<_, _>>().expect("all steps are whole");
+    let said = |step: &Step| step.plan.changes.clone().into_iter().flat_map(|one| one.stages);
+    let mut panics = 0;
+    for said in steps.iter().flat_map(said) {
+        let of = header.policies.iter().find(|of| of.stage == said.stage).expect("it is a stage");
+        assert_eq!(said.digest, of.digest);
+        panics += usize::from(said.outputs.contains(&("in-panic".to_owned(), Some(1.0))));
+    }
+    assert!(panics > 0, "the demo begins with a panic");
+}
+
+#[test]
+fn a_journal_with_a_policy_that_fails_is_decided_again_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hostile = Path::new(env!("TIDEGATE_GUESTS")).join("hostile.wasm");
+    let chain = folder.path().join("policies.yaml");
+    let text = format!(
+        "apiVersion: tidegate.dev/v1alpha1\nkind: Policies\nscaling:\n- policy: builtin:knative\n- policy: {}\n  settings: {{misbehave: trap}}\nlimits: {{fuel: 200000}}\n",
+        hostile.display()
+    );
+    std::fs::write(&chain, text).expect("it is written");
+    let journal = journal_with(&["--policies", &chain.display().to_string()]);
+
+    let (header, steps) = read(&journal[..]).expect("it has a header");
+    let steps: Vec<Step> = steps.collect::<Result<_, _>>().expect("all steps are whole");
+    let limits = header.limits.clone().expect("they ran in a sandbox");
+    assert_eq!(limits, Limits { fuel: 200_000, ..Limits::default() });
+    let failed = |step: &Step| step.plan.failures.iter().any(|one| one.instead == "skip");
+    assert!(steps.iter().any(failed));
+
+    let sandbox = Sandbox::new(limits).expect("a sandbox").in_process();
+    let hostile = std::fs::read(hostile).expect("the build left it");
+    let hostile = sandbox.load(&hostile).expect("it loads").scaling().expect("it scales");
+    let (mut stages, placement) = sandboxed();
+    stages[1] = ("hostile", OnFailure::Skip, Box::new(hostile));
+    let mut engine = engine(&header, (stages, placement));
+    let count = steps.len();
+    let same = decide_again(&header, steps.into_iter().map(Ok), &mut engine)
+        .expect("it is read to its end");
+    assert_eq!(engine.policies(), header.policies);
+    assert_eq!(same, Again { steps: count, difference: None });
+}
+
+#[test]
+fn the_first_plan_that_differs_is_found() {
+    let journal = journal();
+    let text = String::from_utf8(journal).expect("JSON");
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let at = lines.iter().rposition(|line| line.contains("\"Start\"")).expect("replicas start");
+    let mut step: Step = serde_json::from_str(&lines[at]).expect("a step");
+    step.plan.actions.clear();
+    lines[at] = serde_json::to_string(&step).expect("JSON");
+    let (_, found) = again(lines.join("\n").as_bytes(), native());
+    let difference = found.difference.expect("a plan was changed");
+    assert_eq!((found.steps, difference.step), (at, at), "the header is line 0");
+    assert!(difference.recorded.actions.is_empty() && !difference.decided.actions.is_empty());
+}
+
+#[test]
+fn a_journal_that_was_cut_off_is_read_to_its_last_whole_step_wherever_that_was() {
+    let journal = journal();
+    let ends: Vec<usize> = (0..journal.len()).filter(|&at| journal[at] == b'\n').collect();
+    // The longest of the last steps, which has reasons with characters of several bytes, begins and ends here.
+    let last = (ends.len() - 40..ends.len()).max_by_key(|&at| ends[at] - ends[at - 1]);
+    let last = last.expect("there are steps");
+    let (from, to) = (ends[last - 1] + 1, ends[last]);
+    for cut in from..=to {
+        let (_, steps) = read(&journal[..cut]).expect("the header is whole");
+        let steps: Result<Vec<Step>, _> = steps.collect();
+        let whole = steps.unwrap_or_else(|error| panic!("cut at {}: {error}", cut - from));
+        assert_eq!(whole.len(), last - usize::from(cut < to), "cut at {}", cut - from);
+    }
+}
+
+/// Nothing here is to depend on where a test runs.
+#[test]
+fn a_journal_names_no_place_on_the_machine() {
+    let text = String::from_utf8(journal()).expect("JSON");
+    let folder: PathBuf = root().to_owned();
+    assert!(!text.contains(&folder.display().to_string()));
+}
