@@ -308,7 +308,7 @@ impl Engine {
             }
             target.is_poked = false;
         }
-        self.placing.place_pending(now, self.options.explains, &mut self.targets, &mut plan);
+        self.placing.place_pending(now, &self.options, &mut self.targets, &mut plan);
         self.tell_changes(&mut plan);
         plan.wake_at = self.wake_at(now);
         plan
@@ -551,7 +551,7 @@ impl Engine {
     /// When something is due although nothing happens. A target whose windows are all empty has no ticks to come: the first
     /// report wakes it.
     fn wake_at(&mut self, now: Time) -> Time {
-        let mut earliest = Time::NEVER;
+        let mut earliest = self.placing.retry_at;
         for target in &mut self.targets {
             target.is_tick_spared = !self.chain.wants_tick(target, now);
             if !target.is_tick_spared {

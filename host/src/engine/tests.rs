@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::*;
 use crate::policy::wire::{
-    Batch, Births, Candidates, Causes, Decisions, Explanation, Input, PlacementInput,
+    Batch, Births, Candidates, Causes, Decisions, Explanation, Inheritance, Input, PlacementInput,
     PlacementProgram, Program, Request, Scope, Source, States, Subject, Window,
 };
 use crate::policy::{Answer, BindError, CallError, CallErrorKind, PlacementPolicy, ScalingPolicy};
@@ -77,7 +77,7 @@ impl ScalingPolicy for Scripted {
                 let message = "no answer for want of one".to_owned();
                 failed.push((
                     i as u32,
-                    CallError { kind: CallErrorKind::Refused, culprit: None, message },
+                    CallError { kind: CallErrorKind::Refused, culprits: Vec::new(), message },
                 ));
                 Said::default()
             }));
@@ -97,12 +97,12 @@ impl ScalingPolicy for Scripted {
         Ok(vec![Explanation { reason, figures: Vec::new() }])
     }
 
-    fn state_schema(&mut self) -> Result<u32, CallError> {
-        Ok(1)
+    fn state_schema(&mut self) -> Result<String, CallError> {
+        Ok("scripted/1".to_owned())
     }
 
-    fn migrate(&mut self, _: u32, old: &States) -> Result<States, CallError> {
-        Ok(States { bytes: old.bytes.clone(), ends: old.ends.clone() })
+    fn migrate(&mut self, from: &Inheritance) -> Result<States, CallError> {
+        Ok(from.old.clone())
     }
 }
 
