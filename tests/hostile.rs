@@ -11,8 +11,8 @@ use tidegate::engine::{
 };
 use tidegate::policy::native::NativeScaling;
 use tidegate::policy::wire::{
-    Batch, Births, Candidates, Causes, Explanation, PlacementInput, PlacementProgram, Request,
-    States,
+    Batch, Births, Candidates, Causes, Explanation, Inheritance, PlacementInput, PlacementProgram,
+    Request, States,
 };
 use tidegate::policy::{
     BindError, CallError, ComponentScaling, Limits, LoadError, Package, PlacementPolicy, Sandbox,
@@ -323,9 +323,18 @@ fn a_policy_that_does_not_explain_or_migrate_hurts_nobody() {
     let batch = batch(&mut policy, &["explain-loop"]);
     assert_snapshot!(policy.explain(&batch).unwrap_err(), @"it used up its fuel of 20,000,000: an endless loop, or too much work for one target");
     let states = || States { bytes: vec![7], ends: vec![1] };
-    assert_snapshot!(policy.migrate(2, &states()).unwrap_err(), @"it used up its fuel of 20,000,000: an endless loop, or too much work for one target");
-    assert_snapshot!(policy.migrate(3, &states()).unwrap_err(), @"layout 3 is not known");
-    assert_eq!(policy.migrate(1, &states()), Ok(states()));
+    let born = || Births {
+        at_ms: 1,
+        params: batch.params.clone(),
+        params_of: vec![0],
+        ready: vec![f64::NAN],
+    };
+    let from =
+        |schema: &str| Inheritance { born: born(), schema: schema.to_owned(), old: states() };
+    assert_snapshot!(policy.migrate(&from("loop/1")).unwrap_err(), @"it used up its fuel of 20,000,000: an endless loop, or too much work for one target");
+    assert_snapshot!(policy.migrate(&from("other/3")).unwrap_err(), @"layout other/3 is not known");
+    assert_eq!(policy.migrate(&from("hostile/0")), Ok(states()));
+    assert_eq!(policy.state_schema(), Ok("hostile/1".to_owned()));
 }
 
 #[test]
@@ -395,6 +404,7 @@ impl Scaling for Five {
     type Settings = serde_json::Value;
     type Params = ();
     type State = ();
+    const STATE_SCHEMA: &'static str = "five/1";
 
     fn bind(_: Document<Self::Settings>, want: &mut Wants) -> Result<(), Faults> {
         want.causes(Wanted::CREATED | Wanted::TICK);
@@ -553,6 +563,10 @@ fn a_component_that_imports_anything_is_refused_by_its_name() {
     assert_snapshot!(refusal_of("imports-wasi"), @"
     error: the component imports wasi:clocks/wall-clock@0.2.0#now, wasi:clocks/wall-clock@0.2.0#resolution, and a policy imports nothing
      hint: build for wasm32-unknown-unknown, which has no WASI; from C, Python or JavaScript with the options that stub WASI out (`--stub-wasi`)
+    ");
+    assert_snapshot!(refusal_of("imports-debug"), @"
+    error: the component imports tidegate:policy/debug@0.1.0#print, and a policy imports nothing
+     hint: build the policy without debug output, which no command links yet
     ");
     assert_snapshot!(refusal_of("imports-a-function"), @"
     error: the component imports print, and a policy imports nothing

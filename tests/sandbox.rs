@@ -261,14 +261,28 @@ proptest! {
         assert_eq!(native.place(&asked), sandboxed.place(&asked));
         assert_eq!(format!("{:?}", native.explain(&asked)), format!("{:?}", sandboxed.explain(&asked)));
         let of_candidates = inputs.iter().filter(|input| input.subject == Subject::Candidate).count();
+        let any = |at: usize, of: usize| at as u32 % of.max(1) as u32;
         let candidates = Candidates {
             at_ms: 1,
+            words: asked.words.clone(),
+            nodes: asked.nodes.clone(),
+            params_of: (0..choices.len()).map(|at| any(at, params.len())).collect(),
+            params,
+            node_of: (0..choices.len())
+                .map(|at| if at < machines.len() { any(at, machines.len()) } else { u32::MAX })
+                .collect(),
             choices: choices.iter().map(|(choice, _)| *choice).collect(),
+            leaving: vec![1, 2, 0],
             facts: (0..of_candidates)
                 .flat_map(|column| choices.iter().map(move |(_, row)| row[column % 8]))
                 .collect(),
         };
         assert_eq!(native.rank(&candidates), sandboxed.rank(&candidates));
+        assert!(native.rank(&candidates).is_ok());
+        assert_eq!(
+            format!("{:?}", native.explain_rank(&candidates)),
+            format!("{:?}", sandboxed.explain_rank(&candidates))
+        );
     }
 }
 
@@ -284,6 +298,31 @@ fn every_built_in_policy_loads_and_is_named_by_its_digest() {
         assert_eq!(package.placement().is_some(), name == "affinity", "{name}");
     }
     assert!(builtin::builtin("keda").is_none());
+}
+
+/// A component with every mention of the contract's version replaced by one of the same length.
+fn built_against(version: &str) -> Vec<u8> {
+    let mut component = builtin::builtin("knative").expect("it is built in").to_vec();
+    let (from, to) = (b"@0.1.0", version.as_bytes());
+    let found: Vec<usize> = component
+        .windows(from.len())
+        .enumerate()
+        .filter_map(|(at, bytes)| (bytes == from).then_some(at))
+        .collect();
+    assert!(!found.is_empty());
+    found.into_iter().for_each(|at| component[at..at + to.len()].copy_from_slice(to));
+    component
+}
+
+#[test]
+fn a_component_built_against_another_patch_of_the_contract_runs_and_another_minor_does_not() {
+    let sandbox = Sandbox::new(Limits::default()).expect("a sandbox");
+    let mut policy =
+        sandbox.load(&built_against("@0.1.7")).expect("it loads").scaling().expect("it scales");
+    policy.bind(&documents()[0]).expect("it binds");
+    assert_eq!(policy.state_schema(), Ok("knative/1".to_owned()));
+    let refused = sandbox.load(&built_against("@0.2.0"));
+    assert!(matches!(refused, Err(LoadError::OtherVersion { .. })));
 }
 
 fn compiler() -> PathBuf {

@@ -11,6 +11,9 @@ use crate::policy::wire::{Batch, Births, Causes, Decisions, Explanation, Program
 use crate::policy::{Answer, BindError, CallError, CallErrorKind, ScalingPolicy};
 use crate::time::Time;
 
+/// What a stage reads of the one before it, and no output may be called.
+const PROPOSAL: &str = "proposal";
+
 /// Where a column of a policy's inputs comes from, for one target.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Column {
@@ -38,6 +41,14 @@ impl Column {
             Column::Window(_) | Column::Missing => false,
             Column::Fact(fact) => fact.wakes(),
             Column::Proposal | Column::Output { .. } => true,
+        }
+    }
+
+    /// Whether it stands for a text: the engine's position of it is not what crosses, see [`CallWords`].
+    fn is_text(self) -> bool {
+        match self {
+            Column::Fact(fact) => fact.is_text(),
+            Column::Window(_) | Column::Proposal | Column::Output { .. } | Column::Missing => false,
         }
     }
 
@@ -143,6 +154,11 @@ impl Bound {
             return Ok(binding);
         }
         let program = self.policy.bind(settings)?;
+        if program.outputs.iter().any(|name| name == PROPOSAL) {
+            let message = format!("it announces an output `{PROPOSAL}`, which is a reserved name");
+            let kind = CallErrorKind::Malformed;
+            return Err(CallError { kind, culprits: Vec::new(), message }.into());
+        }
         self.scope = widest(self.scope, program.scope);
         self.causes |= program.causes;
         let mut positions = Vec::with_capacity(program.outputs.len());
@@ -183,7 +199,7 @@ impl Bound {
         } else {
             let message =
                 format!("{} targets were born and {} states came back", ids.len(), states.len());
-            Err(CallError { kind: CallErrorKind::Malformed, culprit: None, message })
+            Err(CallError { kind: CallErrorKind::Malformed, culprits: Vec::new(), message })
         }
     }
 
@@ -231,7 +247,9 @@ impl Bound {
         which_one: usize,
         words: &Words,
     ) -> Result<Explanation, CallError> {
-        let mut batch = Batch { words: words.list().to_vec(), ..empty_batch() };
+        let mut batch = empty_batch();
+        let mut call_words = CallWords::default();
+        let mut groups = CallGroups::default();
         let mut params = ParamsTable::default();
         let asked: Vec<&Asked> =
             chairs.iter().filter_map(|(chair, _)| chair.asked.as_ref()).collect();
@@ -241,18 +259,20 @@ impl Bound {
             batch.at_ms = asked.at.0;
             batch.causes_of.push(asked.causes);
             batch.params_of.push(params.position(chair.binding, &self.bindings));
-            batch.groups.push(*group);
+            batch.groups.push(groups.number(*group));
             batch.states.bytes.extend_from_slice(&asked.state);
             batch.states.ends.push(batch.states.bytes.len() as u32);
-            for (column, value) in asked.inputs.iter().enumerate() {
-                batch.inputs[column * chairs.len() + i] = *value;
+            for (column, (source, value)) in chair.columns.iter().zip(&asked.inputs).enumerate() {
+                batch.inputs[column * chairs.len() + i] =
+                    if source.is_text() { call_words.position(*value, words) } else { *value };
             }
         }
         batch.params = params.list;
+        batch.words = call_words.list;
         let explained = self.policy.explain(&batch)?;
         explained.into_iter().nth(which_one).ok_or_else(|| CallError {
             kind: CallErrorKind::Malformed,
-            culprit: None,
+            culprits: Vec::new(),
             message: format!("no explanation came back for target {which_one} of {}", chairs.len()),
         })
     }
@@ -274,9 +294,8 @@ impl Bound {
         batch.groups.clear();
         batch.states.bytes.clear();
         batch.states.ends.clear();
-        if batch.words.len() != look.words.list().len() {
-            batch.words = look.words.list().to_vec();
-        }
+        let mut call_words = CallWords::default();
+        let mut groups = CallGroups::default();
         let mut params = ParamsTable::default();
         for one in due {
             let binding = targets[one.target.index()].seats[position].chairs[which].binding;
@@ -300,11 +319,12 @@ impl Bound {
             asked.inputs.clear();
             for (column, source) in read.iter().enumerate() {
                 let value = source.read(position, target, look);
-                batch.inputs[column * n + i] = value;
+                batch.inputs[column * n + i] =
+                    if source.is_text() { call_words.position(value, look.words) } else { value };
                 asked.inputs.push(value);
             }
             batch.causes_of.push(one.causes);
-            batch.groups.push(target.group);
+            batch.groups.push(groups.number(target.group));
             batch.states.bytes.extend_from_slice(&asked.state);
             batch.states.ends.push(batch.states.bytes.len() as u32);
             let its = &mut target.seats[position].chairs[which];
@@ -312,7 +332,49 @@ impl Bound {
             its.asked = Some(asked);
         }
         batch.params = params.list;
+        batch.words = call_words.list;
         outputs
+    }
+}
+
+/// The texts of one call, in order of first use: no call shows what belongs to others, and its positions do not move when
+/// somebody else comes or goes.
+#[derive(Default)]
+struct CallWords {
+    list: Vec<String>,
+    positions: BTreeMap<usize, f64>,
+}
+
+impl CallWords {
+    /// What crosses for the text at that position of the engine's.
+    fn position(&mut self, of_engine: f64, words: &Words) -> f64 {
+        let at = of_engine as usize;
+        let Some(text) = words.list().get(at).filter(|_| !of_engine.is_nan()) else {
+            return f64::NAN;
+        };
+        let list = &mut self.list;
+        *self.positions.entry(at).or_insert_with(|| {
+            list.push(text.clone());
+            (list.len() - 1) as f64
+        })
+    }
+}
+
+/// The services of one call, numbered in order: targets of one service are neighbours.
+#[derive(Default)]
+struct CallGroups {
+    last: Option<(u32, u32)>,
+}
+
+impl CallGroups {
+    fn number(&mut self, of_engine: u32) -> u32 {
+        let number = match self.last {
+            Some((known, number)) if known == of_engine => number,
+            Some((_, number)) => number + 1,
+            None => 0,
+        };
+        self.last = Some((of_engine, number));
+        number
     }
 }
 
@@ -377,5 +439,25 @@ pub(super) fn widest(one: Scope, other: Scope) -> Scope {
         (Scope::Tenant, _) | (_, Scope::Tenant) => Scope::Tenant,
         (Scope::Group, _) | (_, Scope::Group) => Scope::Group,
         (Scope::Target, Scope::Target) => Scope::Target,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_shows_its_own_texts_and_numbers_its_own_services() {
+        let mut words = Words::default();
+        for text in ["predictor", "somebody-elses", "spot", "mine"] {
+            words.intern(text);
+        }
+        let mut its = CallWords::default();
+        let positions = [3.0, 0.0, 3.0, 0.0].map(|at| its.position(at, &words));
+        assert_eq!(positions, [0.0, 1.0, 0.0, 1.0]);
+        assert!(its.position(f64::NAN, &words).is_nan());
+        assert_eq!(its.list, ["mine", "predictor"]);
+        let mut groups = CallGroups::default();
+        assert_eq!([7, 7, 9, 12, 12].map(|group| groups.number(group)), [0, 0, 1, 2, 2]);
     }
 }

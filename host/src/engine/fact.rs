@@ -82,6 +82,11 @@ impl Fact {
         !matches!(self, Fact::InFlight | Fact::Waiting | Fact::OldestWaitS)
     }
 
+    /// Whether it reads the position of a text.
+    pub(super) fn is_text(self) -> bool {
+        matches!(self, Fact::Role | Fact::Pool)
+    }
+
     /// What it reads now; NaN is "not known".
     pub(super) fn read(self, target: &Target, options: &Options, words: &Words) -> f64 {
         let truth = |known: Option<bool>| known.map_or(f64::NAN, |is| f64::from(u8::from(is)));

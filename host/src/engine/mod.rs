@@ -342,7 +342,7 @@ impl Engine {
             }
             target.is_poked = false;
         }
-        self.placing.place_pending(now, self.options.explains, &mut self.targets, &mut plan);
+        self.placing.place_pending(now, &self.options, &mut self.targets, &mut plan);
         self.tell_changes(&mut plan);
         plan.wake_at = self.wake_at(now);
         plan
@@ -601,7 +601,7 @@ impl Engine {
     /// When something is due although nothing happens. A target whose windows are all empty has no ticks to come: the first
     /// report wakes it.
     fn wake_at(&mut self, now: Time) -> Time {
-        let mut earliest = Time::NEVER;
+        let mut earliest = self.placing.retry_at;
         let look = Look { now, options: &self.options, words: &self.words };
         for target in &mut self.targets {
             target.is_tick_spared = !self.chain.wants_tick(target, &look);

@@ -1,59 +1,149 @@
 //! Asks the placement policy where new replicas go and which leave first, keeps count of what is free on the nodes, and refuses
 //! choices that do not fit. It has never heard of signals or stages.
 
-use std::collections::BTreeMap;
+mod columns;
+mod grounds;
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::Options;
 use super::chain::BindTargetError;
-use super::fleet::{Node, NodeId, Resources, TaintEffect};
+use super::fleet::{Node, NodeId};
 use super::plan::{Action, Plan, StageFailure, Unplaced};
 use super::replicas::ReplicaState;
 use super::target::{ReplicaId, Target, TargetId};
-use super::words::Words;
-use crate::policy::wire::{
-    self, Candidates, Nodes, PlacementInput, PlacementProgram, Replicas, Request, Subject,
-};
-use crate::policy::{CallError, PlacementPolicy};
+use crate::policy::wire::{PlacementProgram, Request};
+use crate::policy::{CallError, CallErrorKind, PlacementPolicy};
 use crate::time::Time;
+
+use columns::Columns;
+use grounds::{Grounds, take};
 
 /// The name of the placement policy in reports.
 pub const PLACEMENT: &str = "placement";
+
+/// Calls of one policy for the replicas that wait at one moment. It finds one bad target among thousands, and several among
+/// hundreds; those that it does not get to are asked about a tick later.
+const CALLS_AT_MOST: usize = 32;
 
 /// The fleet, the policy that places on it, and the one that does so when that fails.
 pub(super) struct Placing {
     main: Placer,
     fallback: Option<Placer>,
-    nodes: Vec<Node>,
-    free: Vec<Resources>,
-    /// Labels, taints and names of the nodes as columns; facts are filled in for each request.
-    columns: Nodes,
-    words: Words,
-    /// On which nodes a service's replicas have been: their weights are cached there.
-    cached: BTreeMap<(String, NodeId), ()>,
+    grounds: Grounds,
     /// Something may have made room since the policy was last asked.
     pub(super) is_stale: bool,
+    /// When to ask again although nothing happened, since somebody was at fault; otherwise never.
+    pub(super) retry_at: Time,
     /// What was last told of each target with replicas that found no place.
     unplaced: BTreeMap<TargetId, Unplaced>,
 }
 
 struct Placer {
     policy: Box<dyn PlacementPolicy>,
-    inputs: Vec<PlacementInput>,
+    columns: Columns,
     programs: Vec<PlacementProgram>,
     by_settings: BTreeMap<String, u32>,
 }
 
 impl Placer {
     fn new(mut policy: Box<dyn PlacementPolicy>) -> Result<Placer, CallError> {
-        let inputs = policy.inputs()?;
-        Ok(Placer { policy, inputs, programs: Vec::new(), by_settings: BTreeMap::new() })
+        let columns = Columns::of(&policy.inputs()?)?;
+        Ok(Placer { policy, columns, programs: Vec::new(), by_settings: BTreeMap::new() })
     }
 
-    fn names(&self, subject: Subject) -> impl Iterator<Item = &str> {
-        self.inputs
-            .iter()
-            .filter(move |input| input.subject == subject)
-            .map(|input| input.name.as_str())
+    /// The params that a call about `replicas` needs, each once, and which of them each replica has.
+    fn params(&self, replicas: &[ReplicaId], targets: &[Target]) -> (Vec<Vec<u8>>, Vec<u32>) {
+        let mut params = Vec::new();
+        let mut positions: BTreeMap<u32, u32> = BTreeMap::new();
+        let of = replicas.iter().map(|id| {
+            let settings = &targets[id.target.index()].spec.placement_settings;
+            let program =
+                self.by_settings.get(settings).copied().expect(
+                    "a target's placement settings are bound before it gets or changes them",
+                );
+            *positions.entry(program).or_insert_with(|| {
+                params.push(self.programs[program as usize].params.clone());
+                params.len() as u32 - 1
+            })
+        });
+        let of = of.collect();
+        (params, of)
     }
+
+    /// A node for each of `pending`, as far as there is one, and who is at fault for what. What is given a place is taken from
+    /// what is free.
+    ///
+    /// A target at fault costs the others nothing but calls: those that the policy names are left out, and where it names
+    /// nobody, the targets are halved until they are found.
+    fn place(
+        &mut self,
+        grounds: &mut Grounds,
+        now: Time,
+        pending: &[ReplicaId],
+        targets: &[Target],
+    ) -> Placed {
+        let mut placed = Placed { nodes: vec![None; pending.len()], failed: Vec::new() };
+        let mut undecided = VecDeque::from([(0..pending.len()).collect::<Vec<usize>>()]);
+        let mut calls = 0;
+        while let Some(part) = undecided.pop_front() {
+            let ids: Vec<ReplicaId> = part.iter().map(|&at| pending[at]).collect();
+            if calls == CALLS_AT_MOST {
+                let message = format!(
+                    "it was not asked again: {CALLS_AT_MOST} calls were spent on finding who is at fault"
+                );
+                let kind = CallErrorKind::OutOfFuel;
+                placed.failed.push((part, CallError { kind, culprits: Vec::new(), message }));
+                continue;
+            }
+            calls += 1;
+            let request = grounds.request(self, now, &ids, targets);
+            let error = match self
+                .policy
+                .place(&request)
+                .and_then(|nodes| check(grounds, &ids, &nodes, targets).map(|()| nodes))
+            {
+                Ok(nodes) => {
+                    for (at, node) in part.into_iter().zip(nodes) {
+                        let Some(node) = node else { continue };
+                        let needs = &targets[pending[at].target.index()].spec.needs;
+                        take(&mut grounds.free[node as usize], needs);
+                        placed.nodes[at] = Some(NodeId(node));
+                    }
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let culprits: BTreeSet<TargetId> = error
+                .culprits
+                .iter()
+                .filter_map(|&at| ids.get(at as usize).map(|id| id.target))
+                .collect();
+            let everybody: Vec<TargetId> =
+                ids.iter().map(|id| id.target).collect::<BTreeSet<_>>().into_iter().collect();
+            if everybody.len() == 1 || culprits.len() == everybody.len() {
+                placed.failed.push((part, error));
+            } else if culprits.is_empty() {
+                let middle = everybody[everybody.len() / 2];
+                let (first, second): (Vec<usize>, Vec<usize>) =
+                    part.into_iter().partition(|&at| pending[at].target < middle);
+                undecided.extend([first, second]);
+            } else {
+                let (theirs, others): (Vec<usize>, Vec<usize>) =
+                    part.into_iter().partition(|&at| culprits.contains(&pending[at].target));
+                placed.failed.push((theirs, error));
+                undecided.push_back(others);
+            }
+        }
+        placed
+    }
+}
+
+/// What asking about replicas came to.
+struct Placed {
+    nodes: Vec<Option<NodeId>>,
+    /// Positions of those at fault together, or not asked about for want of calls, with why.
+    failed: Vec<(Vec<usize>, CallError)>,
 }
 
 impl Placing {
@@ -64,12 +154,9 @@ impl Placing {
         Ok(Placing {
             main: Placer::new(policy)?,
             fallback: fallback.map(Placer::new).transpose()?,
-            nodes: Vec::new(),
-            free: Vec::new(),
-            columns: empty_columns(),
-            words: Words::default(),
-            cached: BTreeMap::new(),
+            grounds: Grounds::new(),
             is_stale: true,
+            retry_at: Time::NEVER,
             unplaced: BTreeMap::new(),
         })
     }
@@ -108,52 +195,26 @@ impl Placing {
     /// Takes in the nodes there are now. Replicas keep their room by the names of their nodes; those on a node that is gone are
     /// the backend's to report. Returns, for each node of before, where it is now.
     pub(super) fn see_nodes(&mut self, nodes: &[Node]) -> Vec<Option<NodeId>> {
-        let now_at: BTreeMap<&str, u32> =
-            nodes.iter().map(|node| node.name.as_str()).zip(0..).collect();
-        let moved: Vec<Option<NodeId>> = self
-            .nodes
-            .iter()
-            .map(|node| now_at.get(node.name.as_str()).map(|&position| NodeId(position)))
-            .collect();
-        let cached = std::mem::take(&mut self.cached);
-        self.cached = cached
-            .into_keys()
-            .filter_map(|(name, node)| Some(((name, moved[node.index()]?), ())))
-            .collect();
-        self.nodes = nodes.to_vec();
-        self.words = Words::default();
-        self.columns = columns(&self.nodes, &mut self.words);
         self.is_stale = true;
-        moved
-    }
-
-    /// Counts afresh what the replicas leave free.
-    fn count_free(&mut self, targets: &[Target]) {
-        self.free.clear();
-        self.free.extend(self.nodes.iter().map(|node| node.allocatable));
-        for target in targets {
-            for node in target.replicas.iter().filter_map(super::replicas::Replica::node) {
-                if let Some(free) = self.free.get_mut(node.index()) {
-                    take(free, &target.spec.needs);
-                }
-            }
-        }
+        self.grounds.see_nodes(nodes)
     }
 
     /// Gives pending replicas a place, as far as there is one. Longest waiting first. What finds none is told in the policy's words
-    /// if somebody reads, once for as long as it stays the same.
+    /// if somebody reads, once for as long as it stays the same. Who is at fault, and is not placed by the fallback, is asked about
+    /// again a tick later.
     pub(super) fn place_pending(
         &mut self,
         now: Time,
-        explains: bool,
+        options: &Options,
         targets: &mut [Target],
         plan: &mut Plan,
     ) {
         let Plan { actions, failures, unplaced, .. } = plan;
-        if !self.is_stale {
+        if !self.is_stale && now < self.retry_at {
             return;
         }
         self.is_stale = false;
+        self.retry_at = Time::NEVER;
         let mut pending: Vec<(Time, ReplicaId)> = Vec::new();
         for (position, target) in
             targets.iter().enumerate().filter(|(_, target)| target.replicas.pending() > 0)
@@ -170,40 +231,44 @@ impl Placing {
             return;
         }
         pending.sort();
-        self.count_free(targets);
+        self.grounds.count_free(targets);
         let pending: Vec<ReplicaId> = pending.into_iter().map(|(_, id)| id).collect();
-        let request = self.request(&self.main, now, &pending, targets);
-        let mut chosen = self
-            .main
-            .policy
-            .place(&request)
-            .and_then(|chosen| self.check(&pending, &chosen, targets).map(|()| chosen));
-        if let Err(error) = &chosen {
-            let instead = if self.fallback.is_some() { "fallback" } else { "hold" };
-            failures.push(failure(&pending, error, instead));
-            if let Some(fallback) = &self.fallback {
-                let request = self.request(fallback, now, &pending, targets);
-                let placed = self.fallback.as_mut().map(|fallback| fallback.policy.place(&request));
-                chosen = placed
-                    .unwrap_or(Ok(Vec::new()))
-                    .and_then(|chosen| self.check(&pending, &chosen, targets).map(|()| chosen));
-                if let Err(error) = &chosen {
-                    failures.push(failure(&pending, error, "hold"));
-                }
+        // As the policy sees it at first, for its words about what found no place.
+        let request: Option<Request> =
+            options.explains.then(|| self.grounds.request(&self.main, now, &pending, targets));
+        let Placed { nodes: mut chosen, failed } =
+            self.main.place(&mut self.grounds, now, &pending, targets);
+        let instead = if self.fallback.is_some() { "fallback" } else { "hold" };
+        let mut at_fault = told(&pending, failed, instead, failures);
+        if let Some(fallback) = self.fallback.as_mut().filter(|_| !at_fault.is_empty()) {
+            let again: Vec<ReplicaId> = at_fault.iter().map(|&at| pending[at]).collect();
+            let Placed { nodes, failed } = fallback.place(&mut self.grounds, now, &again, targets);
+            for (&at, node) in at_fault.iter().zip(nodes) {
+                chosen[at] = node;
             }
+            let failed = told(&again, failed, "hold", failures);
+            at_fault = failed.into_iter().map(|nth| at_fault[nth]).collect();
         }
-        let Ok(chosen) = chosen else { return };
+        if !at_fault.is_empty() {
+            self.retry_at = now + options.tick_ms;
+        }
+        // That no policy could say where they go is told as a failure.
+        let at_fault: BTreeSet<usize> = at_fault.into_iter().collect();
         let mut left: BTreeMap<TargetId, (usize, u32)> = BTreeMap::new();
         for (position, (replica, _)) in
             pending.iter().zip(&chosen).enumerate().filter(|(_, (_, node))| node.is_none())
         {
+            if at_fault.contains(&position) {
+                continue;
+            }
             left.entry(replica.target).or_insert((position, 0)).1 += 1;
         }
         self.unplaced.retain(|target, _| left.contains_key(target));
-        let explained = if explains && !left.is_empty() {
-            self.main.policy.explain(&request).unwrap_or_default()
-        } else {
-            Vec::new()
+        let explained = match request {
+            Some(request) if !left.is_empty() => {
+                self.main.policy.explain(&request).unwrap_or_default()
+            }
+            Some(_) | None => Vec::new(),
         };
         for (target, (position, replicas)) in left {
             let reason = explained.get(position).map_or(String::new(), |told| told.reason.clone());
@@ -215,10 +280,9 @@ impl Placing {
         }
         for (&replica, node) in pending.iter().zip(chosen) {
             let Some(node) = node else { continue };
-            let node = NodeId(node);
             let target = &mut targets[replica.target.index()];
             target.replicas.place(replica.ordinal, node);
-            self.cached.insert((target.spec.name.service.clone(), node), ());
+            self.grounds.start(&target.spec.name.service, node);
             actions.push(Action::Start { replica, node });
         }
     }
@@ -247,43 +311,24 @@ impl Placing {
             );
         }
         let ids: Vec<ReplicaId> = candidates.iter().map(|(_, id)| *id).collect();
-        let asked = self.candidates(&self.main, now, &candidates, targets);
-        let ranked = self
-            .main
-            .policy
-            .rank(&asked)
-            .and_then(|ranked| each_once(&ranked, candidates.len()).map(|()| ranked));
-        let ranked = match (ranked, &mut self.fallback) {
-            (Ok(ranked), _) => ranked,
-            (Err(error), None) => {
-                failures.push(failure(&ids, &error, "hold"));
-                return;
-            }
-            (Err(error), Some(_)) => {
-                failures.push(failure(&ids, &error, "fallback"));
-                let Some(asked) = self
-                    .fallback
-                    .as_ref()
-                    .map(|fallback| self.candidates(fallback, now, &candidates, targets))
-                else {
-                    return;
-                };
-                let ranked = self
-                    .fallback
-                    .as_mut()
-                    .map_or(Ok(Vec::new()), |fallback| fallback.policy.rank(&asked));
-                match ranked
-                    .and_then(|ranked| each_once(&ranked, candidates.len()).map(|()| ranked))
-                {
-                    Ok(ranked) => ranked,
-                    Err(error) => {
-                        failures.push(failure(&ids, &error, "hold"));
-                        return;
-                    }
+        self.grounds.count_free(targets);
+        let leaving: Vec<u32> = surplus.iter().map(|(_, count)| *count).collect();
+        let mut instead = self.fallback.as_ref().map_or("hold", |_| "fallback");
+        let mut ranked = None;
+        for placer in std::iter::once(&mut self.main).chain(&mut self.fallback) {
+            let asked = self.grounds.candidates(placer, now, &candidates, leaving.clone(), targets);
+            let answer = placer.policy.rank(&asked);
+            match answer.and_then(|order| each_once(&order, candidates.len()).map(|()| order)) {
+                Ok(order) => {
+                    ranked = Some(order);
+                    break;
                 }
+                Err(error) => failures.push(failure(&ids, &error, instead)),
             }
-        };
-        let mut left: Vec<u32> = surplus.iter().map(|(_, count)| *count).collect();
+            instead = "hold";
+        }
+        let Some(ranked) = ranked else { return };
+        let mut left = leaving;
         for position in ranked {
             let (choice, replica) = candidates[position as usize];
             if left[choice] > 0 && targets[replica.target.index()].replicas.drain(replica.ordinal) {
@@ -292,167 +337,43 @@ impl Placing {
             }
         }
     }
+}
 
-    /// Refuses choices that name no node, or one without room for them all.
-    fn check(
-        &self,
-        pending: &[ReplicaId],
-        chosen: &[Option<u32>],
-        targets: &[Target],
-    ) -> Result<(), CallError> {
-        if chosen.len() != pending.len() {
+/// Refuses choices that name no node, or one without room for them all.
+fn check(
+    grounds: &Grounds,
+    pending: &[ReplicaId],
+    chosen: &[Option<u32>],
+    targets: &[Target],
+) -> Result<(), CallError> {
+    if chosen.len() != pending.len() {
+        return Err(malformed(format!(
+            "{} replicas need a place and {} choices came back",
+            pending.len(),
+            chosen.len()
+        )));
+    }
+    let mut free = grounds.free.clone();
+    for (replica, node) in pending.iter().zip(chosen) {
+        let Some(node) = node else { continue };
+        let target = &targets[replica.target.index()];
+        let Some(left) = free.get_mut(*node as usize) else {
             return Err(malformed(format!(
-                "{} replicas need a place and {} choices came back",
-                pending.len(),
-                chosen.len()
+                "a replica of {} was sent to node {node} of {}",
+                target.spec.name,
+                grounds.nodes.len()
+            )));
+        };
+        if !left.fits(&target.spec.needs) {
+            let node = &grounds.nodes[*node as usize].name;
+            return Err(malformed(format!(
+                "a replica of {} was sent to {node}, where it does not fit",
+                target.spec.name
             )));
         }
-        let mut free = self.free.clone();
-        for (replica, node) in pending.iter().zip(chosen) {
-            let Some(node) = node else { continue };
-            let target = &targets[replica.target.index()];
-            let Some(left) = free.get_mut(*node as usize) else {
-                return Err(malformed(format!(
-                    "a replica of {} was sent to node {node} of {}",
-                    target.spec.name,
-                    self.nodes.len()
-                )));
-            };
-            if !left.fits(&target.spec.needs) {
-                let node = &self.nodes[*node as usize].name;
-                return Err(malformed(format!(
-                    "a replica of {} was sent to {node}, where it does not fit",
-                    target.spec.name
-                )));
-            }
-            take(left, &target.spec.needs);
-        }
-        Ok(())
+        take(left, &target.spec.needs);
     }
-
-    fn request(
-        &self,
-        placer: &Placer,
-        now: Time,
-        pending: &[ReplicaId],
-        targets: &[Target],
-    ) -> Request {
-        let mut nodes = self.columns.clone();
-        for name in placer.names(Subject::Node) {
-            nodes.facts.extend(
-                self.nodes.iter().zip(&self.free).map(|(node, free)| node_fact(name, node, free)),
-            );
-        }
-        let of = |id: &ReplicaId| &targets[id.target.index()];
-        let mut facts = Vec::new();
-        for name in placer.names(Subject::Replica) {
-            facts.extend(pending.iter().map(|id| replica_fact(name, of(id))));
-        }
-        let mut pairs = Vec::new();
-        for name in placer.names(Subject::Pair) {
-            for id in pending {
-                let service = &of(id).spec.name.service;
-                pairs.extend(
-                    (0..self.nodes.len() as u32)
-                        .map(|node| self.pair_fact(name, service, NodeId(node))),
-                );
-            }
-        }
-        let mut params = Vec::new();
-        let mut positions: BTreeMap<u32, u32> = BTreeMap::new();
-        let params_of = pending.iter().map(|id| {
-            let program = placer
-                .by_settings
-                .get(&of(id).spec.placement_settings)
-                .copied()
-                .unwrap_or_default();
-            *positions.entry(program).or_insert_with(|| {
-                params.push(placer.programs[program as usize].params.clone());
-                params.len() as u32 - 1
-            })
-        });
-        let params_of = params_of.collect();
-        let words = self.words.list().to_vec();
-        Request {
-            at_ms: now.0,
-            words,
-            nodes,
-            replicas: Replicas { params, params_of, facts, pairs },
-        }
-    }
-
-    fn candidates(
-        &self,
-        placer: &Placer,
-        now: Time,
-        of: &[(usize, ReplicaId)],
-        targets: &[Target],
-    ) -> Candidates {
-        let mut facts = Vec::new();
-        for name in placer.names(Subject::Candidate) {
-            for (_, id) in of {
-                let target = &targets[id.target.index()];
-                let replica = target.replicas.iter().find(|replica| replica.ordinal == id.ordinal);
-                facts.push(replica.map_or(f64::NAN, |replica| {
-                    let price = || self.nodes.get(replica.node()?.index())?.usd_per_gpu_hour;
-                    match (name, replica.state) {
-                        ("is-ready", ReplicaState::Ready { .. }) => 1.0,
-                        ("is-ready", _) => 0.0,
-                        ("in-flight", ReplicaState::Ready { in_flight, .. }) => {
-                            f64::from(in_flight)
-                        }
-                        ("in-flight", _) => 0.0,
-                        ("started-at-ms", _) => replica.since.0 as f64,
-                        ("usd-per-gpu-hour", _) => price().unwrap_or(f64::NAN),
-                        _ => f64::NAN,
-                    }
-                }));
-            }
-        }
-        Candidates {
-            at_ms: now.0,
-            choices: of.iter().map(|(choice, _)| *choice as u32).collect(),
-            facts,
-        }
-    }
-
-    fn pair_fact(&self, name: &str, service: &str, node: NodeId) -> f64 {
-        match name {
-            "weights-cached" => {
-                f64::from(u8::from(self.cached.contains_key(&(service.to_owned(), node))))
-            }
-            _ => f64::NAN,
-        }
-    }
-}
-
-fn node_fact(name: &str, node: &Node, free: &Resources) -> f64 {
-    match name {
-        "free-cpu" => free.cpu_milli as f64 / 1e3,
-        "free-memory-bytes" => free.memory_bytes as f64,
-        "free-gpus" => f64::from(free.gpus),
-        "gpus" => f64::from(node.allocatable.gpus),
-        "gpu-memory-bytes" => node.gpu_memory_bytes as f64,
-        "usd-per-gpu-hour" => node.usd_per_gpu_hour.unwrap_or(f64::NAN),
-        "is-spot" => f64::from(u8::from(node.is_spot)),
-        _ => f64::NAN,
-    }
-}
-
-fn replica_fact(name: &str, target: &Target) -> f64 {
-    match name {
-        "cpu" => target.spec.needs.cpu_milli as f64 / 1e3,
-        "memory-bytes" => target.spec.needs.memory_bytes as f64,
-        "gpus" => f64::from(target.spec.needs.gpus),
-        "weights-bytes" => target.spec.weights_bytes as f64,
-        _ => f64::NAN,
-    }
-}
-
-fn take(free: &mut Resources, needs: &Resources) {
-    free.cpu_milli = free.cpu_milli.saturating_sub(needs.cpu_milli);
-    free.memory_bytes = free.memory_bytes.saturating_sub(needs.memory_bytes);
-    free.gpus = free.gpus.saturating_sub(needs.gpus);
+    Ok(())
 }
 
 fn each_once(ranked: &[u32], count: usize) -> Result<(), CallError> {
@@ -475,7 +396,29 @@ fn each_once(ranked: &[u32], count: usize) -> Result<(), CallError> {
 }
 
 fn malformed(message: String) -> CallError {
-    CallError { kind: crate::policy::CallErrorKind::Malformed, culprit: None, message }
+    CallError { kind: CallErrorKind::Malformed, culprits: Vec::new(), message }
+}
+
+/// Tells of those that failed, once for each thing that went wrong. Returns their positions, in order.
+fn told(
+    pending: &[ReplicaId],
+    failed: Vec<(Vec<usize>, CallError)>,
+    instead: &str,
+    failures: &mut Vec<StageFailure>,
+) -> Vec<usize> {
+    let mut by_message: BTreeMap<String, (CallError, Vec<usize>)> = BTreeMap::new();
+    for (positions, error) in failed {
+        let (_, all) = by_message.entry(error.message.clone()).or_insert((error, Vec::new()));
+        all.extend(positions);
+    }
+    let mut at_fault = Vec::new();
+    for (error, positions) in by_message.into_values() {
+        let ids: Vec<ReplicaId> = positions.iter().map(|&at| pending[at]).collect();
+        failures.push(failure(&ids, &error, instead));
+        at_fault.extend(positions);
+    }
+    at_fault.sort_unstable();
+    at_fault
 }
 
 fn failure(replicas: &[ReplicaId], error: &CallError, instead: &str) -> StageFailure {
@@ -492,39 +435,5 @@ fn failure(replicas: &[ReplicaId], error: &CallError, instead: &str) -> StageFai
     }
 }
 
-fn empty_columns() -> Nodes {
-    Nodes {
-        names: Vec::new(),
-        label_keys: Vec::new(),
-        label_values: Vec::new(),
-        label_ends: Vec::new(),
-        taint_keys: Vec::new(),
-        taint_values: Vec::new(),
-        taint_effects: Vec::new(),
-        taint_ends: Vec::new(),
-        facts: Vec::new(),
-    }
-}
-
-fn columns(nodes: &[Node], words: &mut Words) -> Nodes {
-    let mut columns = empty_columns();
-    for node in nodes {
-        columns.names.push(words.intern(&node.name));
-        for (key, value) in &node.labels {
-            columns.label_keys.push(words.intern(key));
-            columns.label_values.push(words.intern(value));
-        }
-        columns.label_ends.push(columns.label_keys.len() as u32);
-        for taint in &node.taints {
-            columns.taint_keys.push(words.intern(&taint.key));
-            columns.taint_values.push(words.intern(&taint.value));
-            columns.taint_effects.push(match taint.effect {
-                TaintEffect::NoSchedule => wire::TaintEffect::NoSchedule,
-                TaintEffect::PreferNoSchedule => wire::TaintEffect::PreferNoSchedule,
-                TaintEffect::NoExecute => wire::TaintEffect::NoExecute,
-            });
-        }
-        columns.taint_ends.push(columns.taint_keys.len() as u32);
-    }
-    columns
-}
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::*;
 use crate::policy::wire::{
-    Batch, Births, Candidates, Causes, Decisions, Explanation, Input, PlacementInput,
+    Batch, Births, Candidates, Causes, Decisions, Explanation, Inheritance, Input, PlacementInput,
     PlacementProgram, Program, Request, Scope, Source, States, Subject, Window,
 };
 use crate::policy::{Answer, BindError, CallError, CallErrorKind, PlacementPolicy, ScalingPolicy};
@@ -78,7 +78,7 @@ impl ScalingPolicy for Scripted {
                 let message = "no answer for want of one".to_owned();
                 failed.push((
                     i as u32,
-                    CallError { kind: CallErrorKind::Refused, culprit: None, message },
+                    CallError { kind: CallErrorKind::Refused, culprits: Vec::new(), message },
                 ));
                 Said::default()
             }));
@@ -98,12 +98,12 @@ impl ScalingPolicy for Scripted {
         Ok(vec![Explanation { reason, figures: Vec::new() }])
     }
 
-    fn state_schema(&mut self) -> Result<u32, CallError> {
-        Ok(1)
+    fn state_schema(&mut self) -> Result<String, CallError> {
+        Ok("scripted/1".to_owned())
     }
 
-    fn migrate(&mut self, _: u32, old: &States) -> Result<States, CallError> {
-        Ok(States { bytes: old.bytes.clone(), ends: old.ends.clone() })
+    fn migrate(&mut self, from: &Inheritance) -> Result<States, CallError> {
+        Ok(from.old.clone())
     }
 }
 
@@ -441,7 +441,14 @@ fn a_change_names_the_policy_that_decided_be_it_the_one_that_stands_in() {
     let heard = Rc::default();
     let scripted = |name, says: Says| {
         let heard = Rc::clone(&heard);
-        Box::new(Scripted { causes: Causes::TICK, inputs: vec![window()], says, heard, name })
+        Box::new(Scripted {
+            causes: Causes::TICK,
+            inputs: vec![window()],
+            says,
+            heard,
+            name,
+            scope: Scope::Target,
+        })
     };
     let stage =
         Stage::with_fallback("first", scripted("own", |_, _, _| None), scripted("other", as_many));
@@ -569,11 +576,11 @@ fn an_output_that_only_another_services_settings_give_is_missing() {
             fn explain(&mut self, seen: &Batch) -> Result<Vec<Explanation>, CallError> {
                 self.0.explain(seen)
             }
-            fn state_schema(&mut self) -> Result<u32, CallError> {
+            fn state_schema(&mut self) -> Result<String, CallError> {
                 self.0.state_schema()
             }
-            fn migrate(&mut self, schema: u32, old: &States) -> Result<States, CallError> {
-                self.0.migrate(schema, old)
+            fn migrate(&mut self, from: &Inheritance) -> Result<States, CallError> {
+                self.0.migrate(from)
             }
         }
         first.name = "first";

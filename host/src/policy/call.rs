@@ -85,7 +85,7 @@ impl Caller {
     /// What went wrong, as a sentence.
     fn told(&self, error: &wasmtime::Error, allowance: Allowance) -> CallError {
         let (kind, message) = self.kind_and_message(error, allowance);
-        CallError { kind, culprit: None, message }
+        CallError { kind, culprits: Vec::new(), message }
     }
 
     fn kind_and_message(

@@ -9,12 +9,13 @@ use super::isolate::{checked_states, decide, malformed, targets};
 use super::load::SCALING;
 use super::told::{clean, clean_explanations, clean_faults};
 use super::wire::{
-    Batch, Births, Decisions, Explanation, Failure, Fault, Program, Scope, Source, States,
+    Batch, Births, Decisions, Explanation, Failure, Fault, Inheritance, Program, Scope, Source,
+    States,
 };
 use super::{Answer, BindError, CallError, CallErrorKind, ScalingPolicy};
 
 /// Columns that a program may ask for, and columns that it may give: what the host sets aside for a batch grows with them.
-const COLUMNS_AT_MOST: usize = 256;
+pub(super) const COLUMNS_AT_MOST: usize = 256;
 
 /// A component as the engine sees it. Made by [`Package::scaling`](super::Package::scaling).
 pub struct ComponentScaling {
@@ -133,15 +134,16 @@ impl ScalingPolicy for ComponentScaling {
         Ok(clean_explanations(told))
     }
 
-    fn state_schema(&mut self) -> Result<u32, CallError> {
-        self.caller.call::<_, u32>(&self.functions.state_schema, (), self.rare(0)).0
+    fn state_schema(&mut self) -> Result<String, CallError> {
+        let function = &self.functions.state_schema;
+        self.caller.call::<_, String>(function, (), self.rare(0)).0.map(clean)
     }
 
-    fn migrate(&mut self, schema: u32, old: &States) -> Result<States, CallError> {
-        let n = old.ends.len();
+    fn migrate(&mut self, from: &Inheritance) -> Result<States, CallError> {
+        let n = from.old.ends.len();
         let (migrated, _) = self.caller.call::<_, Result<States, Failure>>(
             &self.functions.migrate,
-            (schema, old),
+            (from,),
             self.rare(n),
         );
         let states = migrated?.map_err(refused)?;
@@ -154,7 +156,7 @@ impl ScalingPolicy for ComponentScaling {
 pub(super) fn refused(failure: Failure) -> CallError {
     CallError {
         kind: CallErrorKind::Refused,
-        culprit: failure.culprit,
+        culprits: failure.culprits,
         message: clean(failure.message),
     }
 }

@@ -1,7 +1,7 @@
 //! Finds whoever is at fault in a batch that failed, and gets the others their decisions, all within the fuel of one batch. Pure:
 //! it is handed the call. Groups are never split, and a tenant's batch fails whole.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::limits::Limits;
 use super::told::count;
@@ -16,7 +16,7 @@ const COST_OF_ASKING_PER_TARGET: u64 = 20;
 /// Decides for a batch of which `columns` outputs come back, and `columns_of` it from a part. `call` asks the policy with at most
 /// that much fuel; it returns what it gave and the fuel it took.
 ///
-/// If the batch fails and the policy names who is at fault, it is asked again without. Otherwise the batch is taken apart, first
+/// If the batch fails and the policy names who is at fault, it is asked again without all of them. Otherwise the batch is taken apart, first
 /// into about as many parts as each has targets, then those parts that failed into single ones. An endless loop burns all that
 /// it is given, so the calls are given less than all: see [`first_share`] and [`later_share`].
 pub(super) fn decide(
@@ -51,7 +51,7 @@ pub(super) fn decide(
                 "it was not asked about alone: the fuel of {} was spent on finding who is at fault",
                 count(budget)
             );
-            let error = CallError { kind: CallErrorKind::OutOfFuel, culprit: None, message };
+            let error = CallError { kind: CallErrorKind::OutOfFuel, culprits: Vec::new(), message };
             merged.failed.extend(positions.into_iter().map(|at| (at, error.clone())));
             continue;
         }
@@ -88,45 +88,57 @@ fn blame(
     seen: &Batch,
     scope: Scope,
     positions: Vec<u32>,
-    mut error: CallError,
+    error: CallError,
     undecided: &mut VecDeque<Vec<u32>>,
     failed: &mut Vec<(u32, CallError)>,
 ) {
-    let named = error.culprit.and_then(|at| positions.get(at as usize).copied());
-    error.culprit = named;
+    // By position in the whole batch. Whom the call was not about is nobody.
+    let named: BTreeSet<u32> =
+        error.culprits.iter().filter_map(|&at| positions.get(at as usize).copied()).collect();
+    let error = CallError { culprits: Vec::new(), ..error };
+    let told = |at: u32| {
+        let culprits = named.contains(&at).then_some(at).into_iter().collect();
+        (at, CallError { culprits, ..error.clone() })
+    };
     if is_one_unit(seen, scope, &positions) {
-        failed.extend(positions.into_iter().map(|at| (at, error.clone())));
+        failed.extend(positions.into_iter().map(told));
         return;
     }
-    if let Some(culprit) = named {
-        let (its, others): (Vec<u32>, Vec<u32>) =
-            positions.into_iter().partition(|&at| is_together(seen, scope, at, culprit));
-        failed.extend(its.into_iter().map(|at| (at, error.clone())));
-        undecided.push_back(others);
+    if !named.is_empty() {
+        let units: BTreeSet<u32> = named.iter().map(|&at| unit(seen, scope, at)).collect();
+        let (theirs, others): (Vec<u32>, Vec<u32>) =
+            positions.into_iter().partition(|&at| units.contains(&unit(seen, scope, at)));
+        failed.extend(theirs.into_iter().map(told));
+        if !others.is_empty() {
+            undecided.push_back(others);
+        }
         return;
     }
     let size = positions.len().isqrt();
     let mut part: Vec<u32> = Vec::new();
-    for unit in positions.chunk_by(|&one, &other| is_together(seen, scope, one, other)) {
-        if !part.is_empty() && part.len() + unit.len() > size {
+    for together in
+        positions.chunk_by(|&one, &other| unit(seen, scope, one) == unit(seen, scope, other))
+    {
+        if !part.is_empty() && part.len() + together.len() > size {
             undecided.push_back(std::mem::take(&mut part));
         }
-        part.extend_from_slice(unit);
+        part.extend_from_slice(together);
     }
     undecided.push_back(part);
 }
 
-fn is_together(seen: &Batch, scope: Scope, one: u32, other: u32) -> bool {
+/// The same number for what must be asked about together.
+fn unit(seen: &Batch, scope: Scope, at: u32) -> u32 {
     match scope {
-        Scope::Target => one == other,
-        Scope::Group => seen.groups[one as usize] == seen.groups[other as usize],
-        Scope::Tenant => true,
+        Scope::Target => at,
+        Scope::Group => seen.groups[at as usize],
+        Scope::Tenant => 0,
     }
 }
 
 /// Whether `positions` cannot be asked about apart.
 fn is_one_unit(seen: &Batch, scope: Scope, positions: &[u32]) -> bool {
-    positions.windows(2).all(|pair| is_together(seen, scope, pair[0], pair[1]))
+    positions.windows(2).all(|pair| unit(seen, scope, pair[0]) == unit(seen, scope, pair[1]))
 }
 
 /// The part of a batch that is about `positions`, with the params that these have and no others: bad params may be what fails.
@@ -210,7 +222,7 @@ pub(super) fn checked_states(states: &States, n: usize) -> Result<(), CallError>
 }
 
 pub(super) fn malformed(message: String) -> CallError {
-    CallError { kind: CallErrorKind::Malformed, culprit: None, message }
+    CallError { kind: CallErrorKind::Malformed, culprits: Vec::new(), message }
 }
 
 pub(super) fn targets(n: usize) -> String {

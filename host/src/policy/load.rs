@@ -13,6 +13,9 @@ pub const SCALING: &str = "tidegate:policy/scaling@0.1.0";
 /// The interface of policies that place.
 pub const PLACEMENT: &str = "tidegate:policy/placement@0.1.0";
 
+/// What lets a policy print while it is being written.
+const DEBUG: &str = "tidegate:policy/debug@";
+
 const PAGE_BYTES: u64 = 64 << 10;
 /// An imported interface counts by its functions; this many names are told.
 const TOLD_AT_MOST: usize = 3;
@@ -167,6 +170,11 @@ impl LoadError {
             }
             LoadError::TooManyMemories { .. } => "link everything into one module",
             LoadError::TablesTooLarge { .. } => "raise `limits.tableElements` in the policies file",
+            LoadError::Imports { functions }
+                if functions.iter().any(|name| name.starts_with(DEBUG)) =>
+            {
+                "build the policy without debug output, which no command links yet"
+            }
             LoadError::Imports { functions } => {
                 let is_wasi = functions.iter().any(|name| name.starts_with("wasi:"));
                 if is_wasi {
@@ -358,14 +366,17 @@ fn check_names(bytes: &[u8], types: TypesRef<'_>) -> Result<Exports, LoadError> 
         functions.iter_mut().for_each(|name| *name = shortened(name));
         return Err(LoadError::Imports { functions });
     }
-    let has = |name: &str| exported.iter().any(|export| export == name);
-    let exports = Exports { scaling: has(SCALING), placement: has(PLACEMENT) };
+    let served = |interface| exported.iter().filter(move |export| is_served(export, interface));
+    let exports = Exports {
+        scaling: served(SCALING).next().is_some(),
+        placement: served(PLACEMENT).next().is_some(),
+    };
     if exports.scaling || exports.placement {
         for (interface, functions) in
             [(SCALING, SCALING_FUNCTIONS), (PLACEMENT, PLACEMENT_FUNCTIONS)]
         {
-            if has(interface) {
-                check_functions(interface, functions, types)?;
+            for export in served(interface) {
+                check_functions(interface, export, functions, types)?;
             }
         }
         return Ok(exports);
@@ -386,16 +397,28 @@ fn check_names(bytes: &[u8], types: TypesRef<'_>) -> Result<Exports, LoadError> 
 
 const SCALING_FUNCTIONS: &[&str] =
     &["bind", "init", "decide", "explain", "state-schema", "migrate"];
-const PLACEMENT_FUNCTIONS: &[&str] = &["inputs", "bind", "place", "explain", "rank"];
+const PLACEMENT_FUNCTIONS: &[&str] =
+    &["inputs", "bind", "place", "explain", "rank", "explain-rank"];
+
+/// Whether a component's `export` is `interface` as this host serves it: in any version that differs from its own in the last
+/// number only, since such versions differ in words and not in shape. Wasmtime looks exports up by the same rule.
+fn is_served(export: &str, interface: &str) -> bool {
+    let Some((up_to_minor, _)) = interface.rsplit_once('.') else { return false };
+    let patch = export.strip_prefix(up_to_minor).and_then(|rest| rest.strip_prefix('.'));
+    patch.is_some_and(|patch| {
+        !patch.is_empty() && patch.bytes().all(|letter| letter.is_ascii_digit())
+    })
+}
 
 fn check_functions(
     interface: &'static str,
+    export: &str,
     functions: &[&str],
     types: TypesRef<'_>,
 ) -> Result<(), LoadError> {
     let difference = |difference| Err(LoadError::OtherShape { interface, difference });
     let Some(instance) =
-        types.component_item_for_export(interface).and_then(|item| instance_of(item.ty, types))
+        types.component_item_for_export(export).and_then(|item| instance_of(item.ty, types))
     else {
         return difference("it is not an interface".to_owned());
     };
@@ -441,5 +464,27 @@ fn instance_of(ty: ComponentEntityType, types: TypesRef<'_>) -> Option<&Componen
         | ComponentEntityType::Value(_)
         | ComponentEntityType::Type { .. }
         | ComponentEntityType::Component(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_is_served_in_every_version_that_has_its_shape() {
+        for (export, is) in [
+            ("tidegate:policy/scaling@0.1.0", true),
+            ("tidegate:policy/scaling@0.1.7", true),
+            ("tidegate:policy/scaling@0.1.12", true),
+            ("tidegate:policy/scaling@0.2.0", false),
+            ("tidegate:policy/scaling@0.10.0", false),
+            ("tidegate:policy/scaling@0.1.", false),
+            ("tidegate:policy/scaling@0.1.0-rc.1", false),
+            ("tidegate:policy/scaling", false),
+            ("tidegate:policy/placement@0.1.0", false),
+        ] {
+            assert_eq!(is_served(export, SCALING), is, "{export}");
+        }
     }
 }

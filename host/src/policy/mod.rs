@@ -24,8 +24,8 @@ pub use quarantine::Quarantine;
 pub use sandbox::{Package, Sandbox, SandboxError, digest_of};
 
 use wire::{
-    Batch, Births, Candidates, Decisions, Explanation, Fault, PlacementInput, PlacementProgram,
-    Program, Request, States,
+    Batch, Births, Candidates, Decisions, Explanation, Fault, Inheritance, PlacementInput,
+    PlacementProgram, Program, Request, States,
 };
 
 /// A call that gave no answer, told for people: what happened, at which limit, and what to do about it.
@@ -34,8 +34,8 @@ use wire::{
 pub struct CallError {
     /// What kind of failure it was.
     pub kind: CallErrorKind,
-    /// The position in the call of whoever is at fault, where the policy named it.
-    pub culprit: Option<u32>,
+    /// The positions in the call of whoever is at fault, where the policy named them.
+    pub culprits: Vec<u32>,
     /// One sentence, lower case, without a full stop.
     pub message: String,
 }
@@ -92,10 +92,10 @@ pub trait ScalingPolicy {
     fn decide(&mut self, seen: &Batch, columns: usize) -> Answer;
     /// The same decisions in words, one a target.
     fn explain(&mut self, seen: &Batch) -> Result<Vec<Explanation>, CallError>;
-    /// The number of the layout of its state.
-    fn state_schema(&mut self) -> Result<u32, CallError>;
-    /// State of layout `schema` in its own layout.
-    fn migrate(&mut self, schema: u32, old: &States) -> Result<States, CallError>;
+    /// The name of the layout of its state, as `knative/1`.
+    fn state_schema(&mut self) -> Result<String, CallError>;
+    /// States of another layout in its own layout.
+    fn migrate(&mut self, from: &Inheritance) -> Result<States, CallError>;
 }
 
 /// Decides where. See `wit/policy.wit`, interface `placement`, for what each call means.
@@ -112,4 +112,8 @@ pub trait PlacementPolicy {
     fn explain(&mut self, asked: &Request) -> Result<Vec<Explanation>, CallError>;
     /// The positions of all candidates, each once, those that should leave first in front.
     fn rank(&mut self, asked: &Candidates) -> Result<Vec<u32>, CallError>;
+    /// The same order in words, one a candidate; none from a policy that has no words.
+    fn explain_rank(&mut self, _asked: &Candidates) -> Result<Vec<Explanation>, CallError> {
+        Ok(Vec::new())
+    }
 }

@@ -9,7 +9,7 @@ use tidegate_policy::placement;
 use tidegate_policy::scaling as sdk;
 
 use super::wire::{
-    self, Batch, Births, Candidates, Decisions, Explanation, Fault, PlacementInput,
+    self, Batch, Births, Candidates, Decisions, Explanation, Fault, Inheritance, PlacementInput,
     PlacementProgram, Program, Request, Scope, States, Subject, TaintEffect,
 };
 use super::{Answer, BindError, CallError, CallErrorKind, PlacementPolicy, ScalingPolicy};
@@ -40,13 +40,7 @@ impl<P: sdk::Together> ScalingPolicy for NativeScaling<P> {
     }
 
     fn init(&mut self, born: &Births) -> Result<States, CallError> {
-        let born = sdk::Births {
-            at_ms: born.at_ms,
-            params: born.params.clone(),
-            params_of: born.params_of.clone(),
-            ready: born.ready.clone(),
-        };
-        native::init::<P>(&born).map(from_states).map_err(refused)
+        native::init::<P>(&to_births(born)).map(from_states).map_err(refused)
     }
 
     fn decide(&mut self, seen: &Batch, columns: usize) -> Answer {
@@ -71,13 +65,15 @@ impl<P: sdk::Together> ScalingPolicy for NativeScaling<P> {
         Ok(told.into_iter().map(from_explanation).collect())
     }
 
-    fn state_schema(&mut self) -> Result<u32, CallError> {
-        Ok(P::STATE_SCHEMA)
+    fn state_schema(&mut self) -> Result<String, CallError> {
+        Ok(P::STATE_SCHEMA.to_owned())
     }
 
-    fn migrate(&mut self, schema: u32, old: &States) -> Result<States, CallError> {
-        let old = sdk::States { bytes: old.bytes.clone(), ends: old.ends.clone() };
-        native::migrate::<P>(schema, &old).map(from_states).map_err(refused)
+    fn migrate(&mut self, from: &Inheritance) -> Result<States, CallError> {
+        let old = sdk::States { bytes: from.old.bytes.clone(), ends: from.old.ends.clone() };
+        let born = to_births(&from.born);
+        let from = sdk::Inheritance { born, schema: from.schema.clone(), old };
+        native::migrate::<P>(&from).map(from_states).map_err(refused)
     }
 }
 
@@ -136,12 +132,12 @@ impl<P: placement::Placement> PlacementPolicy for NativePlacement<P> {
     }
 
     fn rank(&mut self, asked: &Candidates) -> Result<Vec<u32>, CallError> {
-        let asked = placement::Candidates {
-            at_ms: asked.at_ms,
-            choices: asked.choices.clone(),
-            facts: asked.facts.clone(),
-        };
-        native::placement::rank::<P>(&asked).map_err(refused)
+        native::placement::rank::<P>(&to_candidates(asked)).map_err(refused)
+    }
+
+    fn explain_rank(&mut self, asked: &Candidates) -> Result<Vec<Explanation>, CallError> {
+        let told = native::placement::explain_rank::<P>(&to_candidates(asked)).map_err(refused)?;
+        Ok(told.into_iter().map(from_explanation).collect())
     }
 }
 
@@ -162,7 +158,8 @@ pub(super) fn failed_whole(targets: usize, columns: usize, error: &CallError) ->
 }
 
 fn refused(failure: tidegate_policy::Failure) -> CallError {
-    CallError { kind: CallErrorKind::Refused, culprit: failure.culprit, message: failure.message }
+    let tidegate_policy::Failure { culprits, message } = failure;
+    CallError { kind: CallErrorKind::Refused, culprits, message }
 }
 
 fn from_fault(fault: tidegate_policy::Fault) -> Fault {
@@ -243,27 +240,54 @@ fn to_batch(seen: &Batch) -> sdk::Batch {
     }
 }
 
-fn to_request(asked: &Request) -> placement::Request {
+fn to_births(born: &Births) -> sdk::Births {
+    sdk::Births {
+        at_ms: born.at_ms,
+        params: born.params.clone(),
+        params_of: born.params_of.clone(),
+        ready: born.ready.clone(),
+    }
+}
+
+fn to_candidates(asked: &Candidates) -> placement::Candidates {
+    placement::Candidates {
+        at_ms: asked.at_ms,
+        words: asked.words.clone(),
+        nodes: to_nodes(&asked.nodes),
+        params: asked.params.clone(),
+        params_of: asked.params_of.clone(),
+        node_of: asked.node_of.clone(),
+        choices: asked.choices.clone(),
+        leaving: asked.leaving.clone(),
+        facts: asked.facts.clone(),
+    }
+}
+
+fn to_nodes(nodes: &wire::Nodes) -> placement::NodeColumns {
     let effect = |effect: &TaintEffect| match effect {
         TaintEffect::NoSchedule => placement::TaintEffect::NoSchedule,
         TaintEffect::PreferNoSchedule => placement::TaintEffect::PreferNoSchedule,
         TaintEffect::NoExecute => placement::TaintEffect::NoExecute,
     };
-    let (nodes, replicas) = (&asked.nodes, &asked.replicas);
+    placement::NodeColumns {
+        names: nodes.names.clone(),
+        label_keys: nodes.label_keys.clone(),
+        label_values: nodes.label_values.clone(),
+        label_ends: nodes.label_ends.clone(),
+        taint_keys: nodes.taint_keys.clone(),
+        taint_values: nodes.taint_values.clone(),
+        taint_effects: nodes.taint_effects.iter().map(effect).collect(),
+        taint_ends: nodes.taint_ends.clone(),
+        facts: nodes.facts.clone(),
+    }
+}
+
+fn to_request(asked: &Request) -> placement::Request {
+    let replicas = &asked.replicas;
     placement::Request {
         at_ms: asked.at_ms,
         words: asked.words.clone(),
-        nodes: placement::NodeColumns {
-            names: nodes.names.clone(),
-            label_keys: nodes.label_keys.clone(),
-            label_values: nodes.label_values.clone(),
-            label_ends: nodes.label_ends.clone(),
-            taint_keys: nodes.taint_keys.clone(),
-            taint_values: nodes.taint_values.clone(),
-            taint_effects: nodes.taint_effects.iter().map(effect).collect(),
-            taint_ends: nodes.taint_ends.clone(),
-            facts: nodes.facts.clone(),
-        },
+        nodes: to_nodes(&asked.nodes),
         replicas: placement::Replicas {
             params: replicas.params.clone(),
             params_of: replicas.params_of.clone(),

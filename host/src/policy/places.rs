@@ -4,7 +4,7 @@
 use wasmtime::component::ComponentExportIndex;
 
 use super::call::{Allowance, Caller};
-use super::component::refused;
+use super::component::{COLUMNS_AT_MOST, refused};
 use super::isolate::malformed;
 use super::load::PLACEMENT;
 use super::told::{clean, clean_explanations, clean_faults};
@@ -29,6 +29,7 @@ struct Functions {
     place: ComponentExportIndex,
     explain: ComponentExportIndex,
     rank: ComponentExportIndex,
+    explain_rank: ComponentExportIndex,
 }
 
 impl ComponentPlacement {
@@ -40,6 +41,7 @@ impl ComponentPlacement {
             place: function("place"),
             explain: function("explain"),
             rank: function("rank"),
+            explain_rank: function("explain-rank"),
         };
         ComponentPlacement { digest: digest.to_owned(), caller, functions }
     }
@@ -71,7 +73,12 @@ impl PlacementPolicy for ComponentPlacement {
         let function = &self.functions.inputs;
         let (inputs, _) = self.caller.call::<_, Vec<PlacementInput>>(function, (), self.rare(0, 0));
         let clean_one = |input: PlacementInput| PlacementInput { name: clean(input.name), ..input };
-        Ok(inputs?.into_iter().map(clean_one).collect())
+        let inputs: Vec<PlacementInput> = inputs?.into_iter().map(clean_one).collect();
+        if inputs.len() > COLUMNS_AT_MOST {
+            let found = inputs.len();
+            return Err(malformed(format!("it has {found} inputs, more than {COLUMNS_AT_MOST}")));
+        }
+        Ok(inputs)
     }
 
     fn bind(&mut self, settings: &str) -> Result<PlacementProgram, BindError> {
@@ -111,14 +118,29 @@ impl PlacementPolicy for ComponentPlacement {
     }
 
     fn rank(&mut self, asked: &Candidates) -> Result<Vec<u32>, CallError> {
-        let n = asked.choices.len();
+        let (n, nodes) = (asked.choices.len(), asked.nodes.names.len());
         let (ranked, _) = self.caller.call::<_, Result<Vec<u32>, Failure>>(
             &self.functions.rank,
             (asked,),
-            self.allowance(n, 0),
+            self.allowance(n, nodes),
         );
         let ranked = ranked?.map_err(refused)?;
         checked_ranks(ranked, n)
+    }
+
+    fn explain_rank(&mut self, asked: &Candidates) -> Result<Vec<Explanation>, CallError> {
+        let (n, nodes) = (asked.choices.len(), asked.nodes.names.len());
+        let (told, _) = self.caller.call::<_, Result<Vec<Explanation>, Failure>>(
+            &self.functions.explain_rank,
+            (asked,),
+            self.rare(n, nodes),
+        );
+        let told = told?.map_err(refused)?;
+        if told.len() != n {
+            let found = told.len();
+            return Err(malformed(format!("it gave {found} explanations for {n} candidates")));
+        }
+        Ok(clean_explanations(told))
     }
 }
 

@@ -12,6 +12,7 @@ pub use self::exports::tidegate::policy::placement::{
     Request, Subject, TaintEffect,
 };
 pub use self::exports::tidegate::policy::scaling::{
-    self, Batch, Births, Causes, Decisions, Input, Program, Scope, Source, States, Window,
+    self, Batch, Births, Causes, Decisions, Inheritance, Input, Program, Scope, Source, States,
+    Window,
 };
 pub use self::tidegate::policy::types::{Explanation, Failure, Fault, Figure};

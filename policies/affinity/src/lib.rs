@@ -171,12 +171,35 @@ impl Placement for Affinity {
         ))
     }
 
-    fn turn(columns: &Columns, candidate: &Candidate<'_>) -> (bool, Ordered, Reverse<Ordered>) {
+    fn turn(
+        _: &Params,
+        columns: &Columns,
+        candidate: &Candidate<'_>,
+        _: Option<&Node<'_>>,
+    ) -> (bool, Ordered, Reverse<Ordered>) {
         (
             candidate[columns.is_ready] == 1.0,
             Ordered(candidate[columns.in_flight]),
             Reverse(Ordered(candidate[columns.started])),
         )
+    }
+
+    fn tell_turn(
+        _: &Params,
+        columns: &Columns,
+        candidate: &Candidate<'_>,
+        _: Option<&Node<'_>>,
+        notes: &mut Notes<'_>,
+    ) {
+        let in_flight = candidate[columns.in_flight];
+        notes.reason(|| match (candidate[columns.is_ready] == 1.0, in_flight) {
+            (false, _) => "starting".into(),
+            (true, unknown) if unknown.is_nan() => "ready".into(),
+            (true, 0.0) => "idle".into(),
+            (true, some) => format!("{some} in flight"),
+        });
+        notes.figure("in flight, requests", in_flight);
+        notes.figure("wanted since, Unix ms", candidate[columns.started]);
     }
 
     fn tell(

@@ -46,6 +46,7 @@ impl Scaling for Knative {
     type Settings = Settings;
     type Params = Params;
     type State = State;
+    const STATE_SCHEMA: &'static str = "knative/1";
 
     fn bind(document: Document<Settings>, want: &mut Wants) -> Result<Params, Faults> {
         let Document { profile, service, .. } = document;

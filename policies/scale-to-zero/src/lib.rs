@@ -49,6 +49,7 @@ impl Scaling for ScaleToZero {
     type Settings = Settings;
     type Params = Params;
     type State = State;
+    const STATE_SCHEMA: &'static str = "scale-to-zero/1";
 
     fn bind(document: Document<Settings>, want: &mut Wants) -> Result<Params, Faults> {
         let Document { profile, service, .. } = document;

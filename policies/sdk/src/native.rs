@@ -4,10 +4,11 @@
 pub mod placement;
 
 use crate::scaling::{
-    Batch, Births, Decision, Decisions, Program, Scope, Seen, States, Target, Together,
+    Batch, Births, Decision, Decisions, Inheritance, Program, Scope, Seen, States, Target, Together,
 };
 use crate::wire::{
-    Params, StateReader, StateWriter, decode_state, encode_params, failure, failure_of, same_length,
+    Params, StateReader, StateWriter, all_at_fault, decode_state, encode_params, failure,
+    failure_of, same_length,
 };
 use crate::{Document, Explanation, Failure, Fault, Faults, Notes, Wants};
 
@@ -27,11 +28,13 @@ pub fn bind<P: Together>(settings: &str) -> Result<Program, Vec<Fault>> {
 pub fn init<P: Together>(born: &Births) -> Result<States, Failure> {
     let targets = born.params_of.len();
     same_length("ready", born.ready.len(), targets)?;
-    let params = Params::<P::Params>::decode(&born.params, &born.params_of)?;
+    let params = Params::<P::Params>::decode(&born.params);
     let mut states = StateWriter::with_capacity(targets, 0);
     for (at, (of, ready)) in born.params_of.iter().zip(&born.ready).enumerate() {
-        let ready = (!ready.is_nan()).then_some(*ready);
-        states.push(at, &P::init(params.of(at, *of)?, born.at_ms, ready))?;
+        let params = params.of(at, *of).map_err(|first| {
+            all_at_fault(targets, first, |at| params.of(at, born.params_of[at]).map(drop))
+        })?;
+        states.push(at, &P::init(params, born.at_ms, known(*ready)))?;
     }
     Ok(states.finish())
 }
@@ -49,20 +52,39 @@ pub fn explain<P: Together>(seen: &Batch) -> Result<Vec<Explanation>, Failure> {
     Ok(told)
 }
 
-/// States of layout `schema` in the policy's own; those of its own are taken as they are.
-pub fn migrate<P: Together>(schema: u32, old: &States) -> Result<States, Failure> {
+/// States of another layout in the policy's own; those of its own are taken as they are.
+pub fn migrate<P: Together>(from: &Inheritance) -> Result<States, Failure> {
+    let Inheritance { born, schema, old } = from;
+    let targets = born.params_of.len();
+    same_length("ready", born.ready.len(), targets)?;
+    same_length("old states", old.ends.len(), targets)?;
+    let params = Params::<P::Params>::decode(&born.params);
     let mut reader = StateReader::new(old);
-    let mut states = StateWriter::with_capacity(old.ends.len(), old.bytes.len());
-    for at in 0..old.ends.len() {
+    let mut states = StateWriter::with_capacity(targets, old.bytes.len());
+    let mut one = |at: usize| {
         let bytes = reader.next(at)?;
         if schema == P::STATE_SCHEMA {
-            states.push_bytes(at, bytes)?;
-        } else {
-            let state = P::migrate(schema, bytes).map_err(|message| failure_of(at, message))?;
-            states.push(at, &state)?;
+            return states.push_bytes(at, bytes);
+        }
+        let params = params.of(at, born.params_of[at])?;
+        let state = P::migrate(schema, bytes, params, born.at_ms, known(born.ready[at]))
+            .map_err(|message| failure_of(at, message))?;
+        states.push(at, &state)
+    };
+    let failures: Vec<Failure> = (0..targets).filter_map(|at| one(at).err()).collect();
+    match failures.first() {
+        None => Ok(states.finish()),
+        Some(first) => {
+            let mut others = failures.iter().cloned();
+            let next = |_| others.next().map_or(Ok(()), Err);
+            Err(all_at_fault(failures.len(), first.clone(), next))
         }
     }
-    Ok(states.finish())
+}
+
+/// Ready replicas as authors see them.
+fn known(ready: f64) -> Option<f64> {
+    (!ready.is_nan()).then_some(ready)
 }
 
 /// The one way in which decisions are made, with `told` as long as the batch if somebody reads.
@@ -78,9 +100,25 @@ fn run<P: Together>(
         let entries = seen.inputs.len();
         return Err(failure(format!("inputs has {entries} entries for {targets} targets")));
     }
-    let params = Params::<P::Params>::decode(&seen.params, &seen.params_of)?;
-    let columns = params.outputs;
+    let params = Params::<P::Params>::decode(&seen.params);
+    decide_all::<P>(seen, &params, told.as_deref_mut()).map_err(|first| {
+        let mut states = StateReader::new(&seen.states);
+        all_at_fault(targets, first, |at| {
+            let bytes = states.next(at);
+            params.of(at, seen.params_of[at])?;
+            decode_state::<P::State>(at, bytes?).map(drop)
+        })
+    })
+}
 
+/// Decides for one target, service or tenant after the other, and gives up at the first that is at fault.
+fn decide_all<P: Together>(
+    seen: &Batch,
+    params: &Params<P::Params>,
+    mut told: Option<&mut [Explanation]>,
+) -> Result<Decisions, Failure> {
+    let targets = seen.causes_of.len();
+    let columns = params.outputs;
     let mut states = StateReader::new(&seen.states);
     let mut answer = Answer {
         wanted: Vec::with_capacity(targets),
@@ -115,7 +153,7 @@ fn run<P: Together>(
             let Target { state, decision, .. } = target;
             answer.push(start, targets, decision, &row, &state)?;
         } else {
-            together::<P>(seen, start..end, &params, &mut states, told, &mut answer)?;
+            together::<P>(seen, start..end, params, &mut states, told, &mut answer)?;
         }
         start = end;
     }

@@ -7,7 +7,8 @@ use std::ops::Index;
 
 use crate::Failure;
 use crate::placement::{
-    CandidateColumn, Candidates, NodeColumn, PairColumn, ReplicaColumn, Request, TaintEffect,
+    CandidateColumn, Candidates, NodeColumn, NodeColumns, PairColumn, ReplicaColumn, Request,
+    TaintEffect,
 };
 use crate::wire::{failure, failure_of};
 
@@ -64,17 +65,21 @@ pub struct Taint {
     pub effect: TaintEffect,
 }
 
-/// All nodes of a request, as they are before anything is placed.
+/// All nodes of a call, as they are before anything is placed or leaves.
 pub struct Nodes<'a> {
-    asked: &'a Request,
+    words: &'a [String],
+    columns: &'a NodeColumns,
     free: Vec<Resources>,
     by_text: OnceCell<HashMap<&'a str, u32>>,
 }
 
 impl<'a> Nodes<'a> {
     /// Checks the columns of the nodes, of which there are `columns` with facts.
-    pub(crate) fn of(asked: &'a Request, columns: usize) -> Result<Nodes<'a>, Failure> {
-        let nodes = &asked.nodes;
+    pub(crate) fn of(
+        words: &'a [String],
+        nodes: &'a NodeColumns,
+        columns: usize,
+    ) -> Result<Nodes<'a>, Failure> {
         let count = nodes.names.len();
         joined("labels", &nodes.label_ends, count, &[&nodes.label_keys, &nodes.label_values])?;
         joined("taints", &nodes.taint_ends, count, &[&nodes.taint_keys, &nodes.taint_values])?;
@@ -88,12 +93,12 @@ impl<'a> Nodes<'a> {
             &nodes.taint_values,
         ];
         let largest = texts.into_iter().flatten().max().copied();
-        if let Some(word) = largest.filter(|&word| word as usize >= asked.words.len()) {
-            return Err(failure(format!("word {word} of {} asked for", asked.words.len())));
+        if let Some(word) = largest.filter(|&word| word as usize >= words.len()) {
+            return Err(failure(format!("word {word} of {} asked for", words.len())));
         }
         let fact = |column: usize, at: usize| nodes.facts[column * count + at];
         let free = (0..count).map(|at| Resources::of(fact(0, at), fact(1, at), fact(2, at)));
-        Ok(Nodes { asked, free: free.collect(), by_text: OnceCell::new() })
+        Ok(Nodes { words, columns: nodes, free: free.collect(), by_text: OnceCell::new() })
     }
 
     /// How many there are.
@@ -113,15 +118,14 @@ impl<'a> Nodes<'a> {
 
     /// A text of the request as a word. Without such a word no node has it as a name, and no label or taint as key or value.
     pub fn word(&self, text: &str) -> Option<Word> {
-        let by_text = self
-            .by_text
-            .get_or_init(|| self.asked.words.iter().map(String::as_str).zip(0..).collect());
+        let by_text =
+            self.by_text.get_or_init(|| self.words.iter().map(String::as_str).zip(0..).collect());
         by_text.get(text).copied().map(Word)
     }
 
     /// The text of a word of this request.
     pub fn text(&self, word: Word) -> &'a str {
-        text(self.asked, word)
+        text(self.words, word)
     }
 
     pub(crate) fn free(&self) -> &[Resources] {
@@ -130,16 +134,17 @@ impl<'a> Nodes<'a> {
 
     /// Node `at` while it has so much free.
     pub(crate) fn with(&self, at: usize, free: Resources) -> Node<'a> {
-        Node { asked: self.asked, at, free }
+        Node { words: self.words, columns: self.columns, at, free }
     }
 }
 
 /// A node.
 #[derive(Clone, Copy)]
 pub struct Node<'a> {
-    asked: &'a Request,
+    words: &'a [String],
+    columns: &'a NodeColumns,
     at: usize,
-    /// What it has free now: replicas that were given a place in this request have taken theirs.
+    /// What it has free now: replicas that were given a place in this call have taken theirs.
     pub free: Resources,
 }
 
@@ -150,32 +155,32 @@ impl<'a> Node<'a> {
 
     /// Its name.
     pub fn name(&self) -> &'a str {
-        text(self.asked, self.name_word())
+        text(self.words, self.name_word())
     }
 
     /// Its name as a word.
     pub fn name_word(&self) -> Word {
-        Word(self.asked.nodes.names[self.at])
+        Word(self.columns.names[self.at])
     }
 
     /// The value of a label.
     pub fn label(&self, key: &str) -> Option<&'a str> {
         let mut labels = self.labels();
         labels
-            .find(|(known, _)| text(self.asked, *known) == key)
-            .map(|(_, value)| text(self.asked, value))
+            .find(|(known, _)| text(self.words, *known) == key)
+            .map(|(_, value)| text(self.words, value))
     }
 
     /// Its labels, as key and value.
     pub fn labels(&self) -> impl Iterator<Item = (Word, Word)> + 'a {
-        let nodes = &self.asked.nodes;
+        let nodes = self.columns;
         range(&nodes.label_ends, self.at)
             .map(|at| (Word(nodes.label_keys[at]), Word(nodes.label_values[at])))
     }
 
     /// The value of a label, by words.
     pub fn label_word(&self, key: Word) -> Option<Word> {
-        let nodes = &self.asked.nodes;
+        let nodes = self.columns;
         let range = range(&nodes.label_ends, self.at);
         let at = nodes.label_keys[range.clone()].iter().position(|known| *known == key.0)?;
         Some(Word(nodes.label_values[range.start + at]))
@@ -183,7 +188,7 @@ impl<'a> Node<'a> {
 
     /// Its taints.
     pub fn taints(&self) -> impl Iterator<Item = Taint> + 'a {
-        let nodes = &self.asked.nodes;
+        let nodes = self.columns;
         range(&nodes.taint_ends, self.at).map(|at| Taint {
             key: Word(nodes.taint_keys[at]),
             value: Word(nodes.taint_values[at]),
@@ -197,7 +202,7 @@ impl Index<NodeColumn> for Node<'_> {
     type Output = f64;
 
     fn index(&self, column: NodeColumn) -> &f64 {
-        &self.asked.nodes.facts[column.0 * self.asked.nodes.names.len() + self.at]
+        &self.columns.facts[column.0 * self.columns.names.len() + self.at]
     }
 }
 
@@ -254,19 +259,39 @@ impl Index<ReplicaColumn> for Replica<'_> {
 pub struct Candidate<'a> {
     /// Now. Unix milliseconds.
     pub at_ms: u64,
+    /// How many of those that it is chosen from leave.
+    pub leaving: u32,
     candidates: &'a Candidates,
     at: usize,
 }
 
 impl<'a> Candidate<'a> {
-    /// All candidates, in order, after their columns were checked.
-    pub(crate) fn all(
-        candidates: &'a Candidates,
-        columns: usize,
-    ) -> Result<impl Iterator<Item = Candidate<'a>>, Failure> {
+    /// Checks the columns of the candidates, of which there are `columns` with facts.
+    pub(crate) fn check(candidates: &Candidates, columns: usize) -> Result<(), Failure> {
         let count = candidates.choices.len();
-        length("facts of candidates", candidates.facts.len(), columns * count)?;
-        Ok((0..count).map(|at| Candidate { at_ms: candidates.at_ms, candidates, at }))
+        length("params-of", candidates.params_of.len(), count)?;
+        length("node-of", candidates.node_of.len(), count)?;
+        length("facts of candidates", candidates.facts.len(), columns * count)
+    }
+
+    /// Candidate `at` of a call that was checked.
+    pub(crate) fn of(candidates: &'a Candidates, at: usize) -> Result<Candidate<'a>, Failure> {
+        let choice = candidates.choices[at];
+        let leaving = candidates.leaving.get(choice as usize).copied().ok_or_else(|| {
+            failure_of(at, format!("choice {choice} of {} asked for", candidates.leaving.len()))
+        })?;
+        Ok(Candidate { at_ms: candidates.at_ms, leaving, candidates, at })
+    }
+
+    /// The node that it is on, where it is on one of them.
+    pub(crate) fn node(&self, nodes: &Nodes<'a>) -> Result<Option<Node<'a>>, Failure> {
+        match self.candidates.node_of[self.at] {
+            u32::MAX => Ok(None),
+            node => match nodes.free().get(node as usize) {
+                Some(free) => Ok(Some(nodes.with(node as usize, *free))),
+                None => Err(failure_of(self.at, format!("node {node} of {}", nodes.len()))),
+            },
+        }
     }
 }
 
@@ -279,8 +304,8 @@ impl Index<CandidateColumn> for Candidate<'_> {
     }
 }
 
-fn text(asked: &Request, word: Word) -> &str {
-    asked.words.get(word.0 as usize).map_or("", String::as_str)
+fn text(words: &[String], word: Word) -> &str {
+    words.get(word.0 as usize).map_or("", String::as_str)
 }
 
 /// Which entries of joined lists belong to node `at`.

@@ -55,8 +55,13 @@ pub trait Placement: Sized + 'static {
         node: &Node<'_>,
     ) -> Result<Self::Score, Obstacle>;
 
-    /// Where a replica stands in the order in which they leave.
-    fn turn(inputs: &Self::Inputs, candidate: &Candidate<'_>) -> Self::Turn;
+    /// Where a replica stands in the order in which they leave. `node` is the one it is on, where that is among the nodes.
+    fn turn(
+        params: &Self::Params,
+        inputs: &Self::Inputs,
+        candidate: &Candidate<'_>,
+        node: Option<&Node<'_>>,
+    ) -> Self::Turn;
 
     /// Tells more about a choice, when somebody reads. Its reason is there already, as in `on node-a, best of 3`.
     fn tell(
@@ -64,6 +69,17 @@ pub trait Placement: Sized + 'static {
         _fit: &Self::Fit,
         _replica: &Replica<'_>,
         _node: &Node<'_>,
+        _notes: &mut Notes<'_>,
+    ) {
+    }
+
+    /// Tells why a replica stands where it does, when somebody reads, in a few words such as `starting`. That it leaves, or is
+    /// the third in turn and stays, is put in front.
+    fn tell_turn(
+        _params: &Self::Params,
+        _inputs: &Self::Inputs,
+        _candidate: &Candidate<'_>,
+        _node: Option<&Node<'_>>,
         _notes: &mut Notes<'_>,
     ) {
     }
@@ -244,5 +260,9 @@ impl<P: Placement> Guest for ExportPlacement<P> {
 
     fn rank(asked: Candidates) -> Result<Vec<u32>, Failure> {
         native::rank::<P>(&asked)
+    }
+
+    fn explain_rank(asked: Candidates) -> Result<Vec<Explanation>, Failure> {
+        native::explain_rank::<P>(&asked)
     }
 }

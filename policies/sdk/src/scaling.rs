@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::Explanation;
 pub use crate::bindings::exports::tidegate::policy::scaling::{
-    Batch, Births, Causes, Decisions, Guest, Input, Program, Scope, Source, States, Window,
+    Batch, Births, Causes, Decisions, Guest, Inheritance, Input, Program, Scope, Source, States,
+    Window,
 };
 use crate::{Document, Failure, Fault, Faults, Notes, native};
 
@@ -20,8 +21,9 @@ pub trait Scaling: Sized + 'static {
     type Params: Serialize + DeserializeOwned;
     /// What is remembered from one decision to the next; `()` for nothing.
     type State: Serialize + DeserializeOwned;
-    /// Goes up when the layout of `State` changes.
-    const STATE_SCHEMA: u32 = 1;
+    /// Names the layout of `State`: the policy's name and a number, as `knative/1`. The number goes up whenever the layout changes,
+    /// be it a field's type or place: bytes of a layout with the same text are read as they are. See [`Scaling::migrate`].
+    const STATE_SCHEMA: &'static str;
 
     /// Checks a document, and asks for inputs, outputs and causes.
     fn bind(document: Document<Self::Settings>, want: &mut Wants) -> Result<Self::Params, Faults>;
@@ -37,8 +39,15 @@ pub trait Scaling: Sized + 'static {
         notes: &mut Notes<'_>,
     ) -> Decision;
 
-    /// State of another layout in this one's. An error says, in lower case, why it cannot be.
-    fn migrate(schema: u32, _old: &[u8]) -> Result<Self::State, String> {
+    /// State of the layout `schema` in this one's; the rest is what [`Scaling::init`] would get now. An error says, in lower case,
+    /// why it cannot be.
+    fn migrate(
+        schema: &str,
+        _old: &[u8],
+        _params: &Self::Params,
+        _at_ms: u64,
+        _ready: Option<f64>,
+    ) -> Result<Self::State, String> {
         Err(no_migration(schema, Self::STATE_SCHEMA))
     }
 }
@@ -53,8 +62,8 @@ pub trait Together: Sized + 'static {
     type State: Serialize + DeserializeOwned;
     /// What is decided in one call of `decide`.
     const SCOPE: Scope;
-    /// Goes up when the layout of `State` changes.
-    const STATE_SCHEMA: u32 = 1;
+    /// Names the layout of `State`.
+    const STATE_SCHEMA: &'static str;
 
     /// Checks a document, and asks for inputs, outputs and causes.
     fn bind(document: Document<Self::Settings>, want: &mut Wants) -> Result<Self::Params, Faults>;
@@ -66,7 +75,13 @@ pub trait Together: Sized + 'static {
     fn decide(targets: &mut [Target<'_, Self>]);
 
     /// State of another layout in this one's.
-    fn migrate(schema: u32, _old: &[u8]) -> Result<Self::State, String> {
+    fn migrate(
+        schema: &str,
+        _old: &[u8],
+        _params: &Self::Params,
+        _at_ms: u64,
+        _ready: Option<f64>,
+    ) -> Result<Self::State, String> {
         Err(no_migration(schema, Self::STATE_SCHEMA))
     }
 }
@@ -76,7 +91,7 @@ impl<P: Scaling> Together for P {
     type Params = <P as Scaling>::Params;
     type State = <P as Scaling>::State;
     const SCOPE: Scope = Scope::Target;
-    const STATE_SCHEMA: u32 = <P as Scaling>::STATE_SCHEMA;
+    const STATE_SCHEMA: &'static str = <P as Scaling>::STATE_SCHEMA;
 
     fn bind(document: Document<Self::Settings>, want: &mut Wants) -> Result<Self::Params, Faults> {
         <P as Scaling>::bind(document, want)
@@ -97,12 +112,18 @@ impl<P: Scaling> Together for P {
         }
     }
 
-    fn migrate(schema: u32, old: &[u8]) -> Result<Self::State, String> {
-        <P as Scaling>::migrate(schema, old)
+    fn migrate(
+        schema: &str,
+        old: &[u8],
+        params: &Self::Params,
+        at_ms: u64,
+        ready: Option<f64>,
+    ) -> Result<Self::State, String> {
+        <P as Scaling>::migrate(schema, old, params, at_ms, ready)
     }
 }
 
-fn no_migration(from: u32, to: u32) -> String {
+fn no_migration(from: &str, to: &str) -> String {
     format!("state of layout {from} cannot be turned into layout {to}")
 }
 
@@ -284,7 +305,7 @@ pub struct Seen<'a> {
     pub at_ms: u64,
     /// Why the target is asked about.
     pub causes: Causes,
-    /// A number for the service that the target belongs to.
+    /// Equal numbers in a call are one service; the number itself means nothing.
     pub group: u32,
     inputs: &'a [f64],
     /// Distance of two columns, and the position of the target in each.
@@ -354,11 +375,11 @@ impl<P: Together> Guest for Export<P> {
         native::explain::<P>(&seen)
     }
 
-    fn state_schema() -> u32 {
-        P::STATE_SCHEMA
+    fn state_schema() -> String {
+        P::STATE_SCHEMA.into()
     }
 
-    fn migrate(schema: u32, old: States) -> Result<States, Failure> {
-        native::migrate::<P>(schema, &old)
+    fn migrate(from: Inheritance) -> Result<States, Failure> {
+        native::migrate::<P>(&from)
     }
 }

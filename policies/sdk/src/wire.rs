@@ -8,12 +8,36 @@ use crate::scaling::States;
 
 /// A failure without a culprit.
 pub(crate) fn failure(message: impl Into<String>) -> Failure {
-    Failure { culprit: None, message: message.into() }
+    Failure { culprits: Vec::new(), message: message.into() }
 }
 
 /// A failure for which target `at` is to blame.
 pub(crate) fn failure_of(at: usize, message: impl Into<String>) -> Failure {
-    Failure { culprit: u32::try_from(at).ok(), message: message.into() }
+    Failure { culprits: u32::try_from(at).into_iter().collect(), message: message.into() }
+}
+
+/// The failure of a call about `count` targets that came across `first`: it names everybody for whom `check` fails, so that the
+/// host asks again once and not once for each.
+pub(crate) fn all_at_fault(
+    count: usize,
+    first: Failure,
+    check: impl FnMut(usize) -> Result<(), Failure>,
+) -> Failure {
+    let mut culprits: Vec<u32> = (0..count)
+        .map(check)
+        .filter_map(Result::err)
+        .flat_map(|failure| failure.culprits)
+        .collect();
+    culprits.sort_unstable();
+    culprits.dedup();
+    match culprits.len() {
+        0 => first,
+        1 => Failure { culprits, ..first },
+        more => {
+            let message = format!("{} ({} more are at fault)", first.message, more - 1);
+            Failure { culprits, message }
+        }
+    }
 }
 
 /// Refuses a column that is not as long as the batch.
@@ -29,39 +53,34 @@ pub(crate) fn encode_params<P: Serialize>(outputs: usize, params: &P) -> Result<
     postcard::to_allocvec(&(outputs as u64, params)).map_err(|error| error.to_string())
 }
 
-/// The params of a batch, each decoded once.
+/// The params of a batch, each decoded once. Those that do not decode are the fault of the targets that have them.
 pub(crate) struct Params<P> {
-    decoded: Vec<P>,
+    decoded: Vec<Result<P, String>>,
     /// The most outputs that one of them announced.
     pub(crate) outputs: usize,
 }
 
 impl<P: DeserializeOwned> Params<P> {
-    pub(crate) fn decode(params: &[Vec<u8>], params_of: &[u32]) -> Result<Params<P>, Failure> {
-        let mut decoded = Vec::with_capacity(params.len());
+    pub(crate) fn decode(params: &[Vec<u8>]) -> Params<P> {
         let mut most = 0;
-        for (at, bytes) in params.iter().enumerate() {
-            let (outputs, params): (u64, P) = whole(bytes).map_err(|error| Failure {
-                culprit: params_of
-                    .iter()
-                    .position(|of| *of as usize == at)
-                    .and_then(|target| u32::try_from(target).ok()),
-                message: format!("params {at} do not decode: {error}"),
-            })?;
+        let decode = |bytes: &Vec<u8>| {
+            let (outputs, params): (u64, P) = whole(bytes)?;
             // A program cannot announce more; see `Wants::gives`.
-            let outputs = u16::try_from(outputs)
-                .map_err(|_| failure(format!("params {at} announce {outputs} outputs")))?;
+            let outputs =
+                u16::try_from(outputs).map_err(|_| format!("they announce {outputs} outputs"))?;
             most = most.max(usize::from(outputs));
-            decoded.push(params);
-        }
-        Ok(Params { decoded, outputs: most })
+            Ok(params)
+        };
+        Params { decoded: params.iter().map(decode).collect(), outputs: most }
     }
 
     /// The params of target `at`, which has entry `of`.
     pub(crate) fn of(&self, at: usize, of: u32) -> Result<&P, Failure> {
-        self.decoded.get(of as usize).ok_or_else(|| {
-            failure_of(at, format!("params {of} of {} asked for", self.decoded.len()))
-        })
+        match self.decoded.get(of as usize) {
+            Some(Ok(params)) => Ok(params),
+            Some(Err(error)) => Err(failure_of(at, format!("params {of} do not decode: {error}"))),
+            None => Err(failure_of(at, format!("params {of} of {} asked for", self.decoded.len()))),
+        }
     }
 }
 
@@ -82,9 +101,9 @@ impl<'a> StateReader<'a> {
         let bytes = self.states.bytes.get(self.start..end).ok_or_else(|| {
             let (start, length) = (self.start, self.states.bytes.len());
             failure_of(at, format!("state is bytes {start} to {end} of {length}"))
-        })?;
+        });
         self.start = end;
-        Ok(bytes)
+        bytes
     }
 }
 

@@ -50,7 +50,12 @@ impl Placement for OneZone {
         Ok(node.free.gpus)
     }
 
-    fn turn(started: &CandidateColumn, candidate: &Candidate<'_>) -> Ordered {
+    fn turn(
+        _: &Zone,
+        started: &CandidateColumn,
+        candidate: &Candidate<'_>,
+        _: Option<&Node<'_>>,
+    ) -> Ordered {
         Ordered(candidate[*started])
     }
 }
@@ -135,7 +140,7 @@ fn asking_twice_is_asking_once_and_required_if_one_of_them_is() {
         fn score((): &(), (): &(), _: &Replica<'_>, _: &Node<'_>) -> Result<(), Obstacle> {
             Ok(())
         }
-        fn turn((): &(), _: &Candidate<'_>) {}
+        fn turn((): &(), (): &(), _: &Candidate<'_>, _: Option<&Node<'_>>) {}
     }
     let asked: Vec<(String, bool)> = native::inputs::<Twice>()
         .into_iter()
@@ -148,43 +153,91 @@ fn asking_twice_is_asking_once_and_required_if_one_of_them_is() {
 #[test]
 fn a_request_that_is_not_in_order_is_a_failure_and_no_panic() {
     type Spoil = fn(&mut Request);
-    let cases: [(Spoil, Option<u32>, &str); 10] = [
-        (|asked| asked.nodes.facts.truncate(8), None, "facts of nodes: 8 entries, expected 9"),
-        (|asked| asked.nodes.label_ends.truncate(2), None, "ends of labels: 2 entries, expected 3"),
-        (|asked| asked.nodes.label_ends = vec![2, 1, 3], None, "ends of labels go down"),
-        (|asked| asked.nodes.label_values.push(0), None, "labels: 4 entries, expected 3"),
-        (|asked| asked.nodes.taint_ends[2] = 1, None, "taints: 0 entries, expected 1"),
-        (|asked| asked.nodes.label_values[0] = 9, None, "word 9 of 6 asked for"),
+    let cases: [(Spoil, &[u32], &str); 11] = [
+        (|asked| asked.nodes.facts.truncate(8), &[], "facts of nodes: 8 entries, expected 9"),
+        (|asked| asked.nodes.label_ends.truncate(2), &[], "ends of labels: 2 entries, expected 3"),
+        (|asked| asked.nodes.label_ends = vec![2, 1, 3], &[], "ends of labels go down"),
+        (|asked| asked.nodes.label_values.push(0), &[], "labels: 4 entries, expected 3"),
+        (|asked| asked.nodes.taint_ends[2] = 1, &[], "taints: 0 entries, expected 1"),
+        (|asked| asked.nodes.label_values[0] = 9, &[], "word 9 of 6 asked for"),
         (
             |asked| asked.replicas.facts.truncate(3),
-            None,
+            &[],
             "facts of replicas: 3 entries, expected 12",
         ),
-        (|asked| asked.replicas.pairs.push(1.0), None, "pairs: 1 entries, expected 0"),
-        (|asked| asked.replicas.params_of[2] = 7, Some(2), "params 7 of 1 asked for"),
+        (|asked| asked.replicas.pairs.push(1.0), &[], "pairs: 1 entries, expected 0"),
+        (|asked| asked.replicas.params_of[2] = 7, &[2], "params 7 of 1 asked for"),
+        (
+            |asked| {
+                asked.replicas.params_of = vec![7, 0, 0, 7];
+                asked.replicas.facts[9] = -1.0;
+            },
+            &[0, 1, 3],
+            "params 7 of 1 asked for (2 more are at fault)",
+        ),
         (
             |asked| asked.replicas.facts[9] = f64::NAN,
-            Some(1),
+            &[1],
             "gpus is NaN, expected what the replica takes",
         ),
     ];
-    for (spoil, culprit, message) in cases {
+    for (spoil, culprits, message) in cases {
         let mut asked = request();
         spoil(&mut asked);
         let failure = native::place::<OneZone>(&asked).expect_err(message);
-        assert_eq!((failure.culprit, failure.message.as_str()), (culprit, message));
+        assert_eq!((failure.culprits.as_slice(), failure.message.as_str()), (culprits, message));
     }
     let mut asked = request();
     asked.replicas.params[0].push(0);
     let failure = native::place::<OneZone>(&asked).expect_err("a byte too many");
-    assert_eq!(failure.culprit, Some(0));
+    assert_eq!(failure.culprits, [0, 1, 2, 3]);
+}
 
-    let ranked =
-        native::rank::<OneZone>(&Candidates { at_ms: 0, choices: vec![0, 0], facts: vec![] });
-    assert_eq!(
-        ranked.expect_err("a column is missing").message,
-        "facts of candidates: 0 entries, expected 2"
-    );
+/// Two replicas on node a and one on no node that is known, one of which leaves.
+fn candidates() -> Candidates {
+    let request = request();
+    Candidates {
+        at_ms: 0,
+        words: request.words,
+        nodes: request.nodes,
+        params: request.replicas.params,
+        params_of: vec![0; 3],
+        node_of: vec![0, 0, NO_NODE],
+        choices: vec![0; 3],
+        leaving: vec![1],
+        facts: vec![5.0, 3.0, 4.0],
+    }
+}
+
+#[test]
+fn who_leaves_is_told_by_the_same_order() {
+    assert_eq!(native::rank::<OneZone>(&candidates()), Ok(vec![1, 2, 0]));
+    let told = native::explain_rank::<OneZone>(&candidates()).expect("the columns are in order");
+    let told: Vec<&str> = told.iter().map(|told| told.reason.as_str()).collect();
+    assert_eq!(told, ["stays, 3 of 3 in turn", "leaves, 1 of 3 in turn", "stays, 2 of 3 in turn"]);
+}
+
+#[test]
+fn candidates_that_are_not_in_order_are_a_failure_and_no_panic() {
+    type Spoil = fn(&mut Candidates);
+    let cases: [(Spoil, &[u32], &str); 6] = [
+        (|asked| asked.facts.truncate(2), &[], "facts of candidates: 2 entries, expected 3"),
+        (|asked| asked.node_of.truncate(2), &[], "node-of: 2 entries, expected 3"),
+        (|asked| asked.params_of.push(0), &[], "params-of: 4 entries, expected 3"),
+        (|asked| asked.node_of[1] = 3, &[1], "node 3 of 3"),
+        (
+            |asked| asked.leaving.clear(),
+            &[0, 1, 2],
+            "choice 0 of 0 asked for (2 more are at fault)",
+        ),
+        (|asked| asked.params_of[2] = 1, &[2], "params 1 of 1 asked for"),
+    ];
+    for (spoil, culprits, message) in cases {
+        let mut asked = candidates();
+        spoil(&mut asked);
+        let failure = native::rank::<OneZone>(&asked).expect_err(message);
+        assert_eq!((failure.culprits.as_slice(), failure.message.as_str()), (culprits, message));
+    }
 }
 
 #[test]

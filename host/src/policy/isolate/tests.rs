@@ -12,6 +12,8 @@ enum Bad {
     Traps,
     /// It says which target it was.
     Names,
+    /// It says which targets they were, all of them.
+    NamesAll,
 }
 
 /// A group for each target, the bad ones among them.
@@ -62,14 +64,23 @@ fn run(groups: &[u32], scope: Scope, bad: &[u32], how: Bad) -> (Answer, Vec<Vec<
             let work = 9_000 + 2_000 * n as u64;
             let culprit = them.iter().position(|at| bad.contains(at));
             asked.push(them.clone());
-            let error = |kind, culprit| CallError { kind, culprit, message: "bad".to_owned() };
+            let all: Vec<u32> =
+                (0..n as u32).filter(|at| bad.contains(&them[*at as usize])).collect();
+            let error = |kind, culprits| CallError { kind, culprits, message: "bad".to_owned() };
             match (culprit, how) {
-                (Some(_), Bad::Loops) => (Err(error(CallErrorKind::OutOfFuel, None)), fuel),
-                (Some(_), Bad::Traps) => (Err(error(CallErrorKind::Trapped, None)), work.min(fuel)),
-                (Some(at), Bad::Names) => {
-                    (Err(error(CallErrorKind::Refused, Some(at as u32))), work.min(fuel))
+                (Some(_), Bad::Loops) => (Err(error(CallErrorKind::OutOfFuel, Vec::new())), fuel),
+                (Some(_), Bad::Traps) => {
+                    (Err(error(CallErrorKind::Trapped, Vec::new())), work.min(fuel))
                 }
-                (None, _) if work > fuel => (Err(error(CallErrorKind::OutOfFuel, None)), fuel),
+                (Some(at), Bad::Names) => {
+                    (Err(error(CallErrorKind::Refused, vec![at as u32])), work.min(fuel))
+                }
+                (Some(_), Bad::NamesAll) => {
+                    (Err(error(CallErrorKind::Refused, all)), work.min(fuel))
+                }
+                (None, _) if work > fuel => {
+                    (Err(error(CallErrorKind::OutOfFuel, Vec::new())), fuel)
+                }
                 (None, _) => {
                     let decisions = Decisions {
                         wanted: them.iter().map(|at| at + 100).collect(),
@@ -107,7 +118,7 @@ fn check(answer: &Answer, n: usize, failed: &[u32]) {
 
 #[test]
 fn bad_targets_are_found_and_all_others_decided_within_one_budget() {
-    for how in [Bad::Loops, Bad::Traps, Bad::Names] {
+    for how in [Bad::Loops, Bad::Traps, Bad::Names, Bad::NamesAll] {
         for (n, bad) in [
             (1, vec![0]),
             (2, vec![1]),
@@ -138,7 +149,7 @@ fn a_batch_without_a_fault_is_one_call_with_half_the_fuel_and_a_single_target_ge
 #[test]
 fn a_group_is_never_split_and_fails_whole() {
     let groups = [0, 0, 0, 1, 1, 2, 3, 3, 3, 3];
-    for how in [Bad::Loops, Bad::Traps, Bad::Names] {
+    for how in [Bad::Loops, Bad::Traps, Bad::Names, Bad::NamesAll] {
         let (answer, asked) = run(&groups, Scope::Group, &[4], how);
         check(&answer, groups.len(), &[3, 4]);
         for part in &asked {
@@ -162,7 +173,7 @@ fn a_tenants_batch_fails_whole_after_one_call() {
 #[test]
 fn a_policy_that_always_fails_is_not_asked_without_end() {
     let groups: Vec<u32> = (0..1_000).collect();
-    for how in [Bad::Loops, Bad::Traps, Bad::Names] {
+    for how in [Bad::Loops, Bad::Traps, Bad::Names, Bad::NamesAll] {
         let (answer, asked) = run(&groups, Scope::Target, &groups, how);
         check(&answer, 1_000, &groups);
         assert!(asked.len() <= 1_040, "{} calls", asked.len());
@@ -181,12 +192,24 @@ fn a_culprit_that_is_not_in_the_batch_is_nobody() {
         |_| 1,
         |_, _| {
             let message = "bad".to_owned();
-            (Err(CallError { kind: CallErrorKind::Refused, culprit: Some(9), message }), 0)
+            (Err(CallError { kind: CallErrorKind::Refused, culprits: vec![9], message }), 0)
         },
     );
-    let failed: Vec<(u32, Option<u32>)> =
-        answer.failed.iter().map(|(at, error)| (*at, error.culprit)).collect();
-    assert_eq!(failed, [(0, None), (1, None), (2, None), (3, None)]);
+    let failed: Vec<(u32, bool)> =
+        answer.failed.iter().map(|(at, error)| (*at, error.culprits.is_empty())).collect();
+    assert_eq!(failed, [(0, true), (1, true), (2, true), (3, true)]);
+}
+
+#[test]
+fn culprits_that_are_named_together_go_together() {
+    let groups: Vec<u32> = (0..1_000).collect();
+    let bad: Vec<u32> = (0..1_000).step_by(3).collect();
+    let (answer, asked) = run(&groups, Scope::Target, &bad, Bad::NamesAll);
+    check(&answer, 1_000, &bad);
+    assert_eq!(asked.len(), 2);
+    assert!(answer.failed.iter().all(|(at, error)| error.culprits == [*at]));
+    let (_, asked) = run(&groups, Scope::Target, &groups, Bad::NamesAll);
+    assert_eq!(asked.len(), 1, "nobody is left to ask about");
 }
 
 #[test]

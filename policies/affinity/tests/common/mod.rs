@@ -205,6 +205,18 @@ pub fn explain(nodes: &[Node], replicas: &[Replica]) -> Vec<String> {
 
 /// The order in which candidates leave. Each is (choice, ready, in flight, started at).
 pub fn rank(candidates: &[(u32, bool, f64, u64)]) -> Vec<u32> {
+    native::rank::<Affinity>(&asked(candidates)).expect("the columns are in order")
+}
+
+/// Why each leaves or stays.
+pub fn explain_rank(candidates: &[(u32, bool, f64, u64)]) -> Vec<String> {
+    let told =
+        native::explain_rank::<Affinity>(&asked(candidates)).expect("the columns are in order");
+    told.into_iter().map(|told| told.reason).collect()
+}
+
+/// One of each choice leaves; there are no nodes, and no constraints.
+fn asked(candidates: &[(u32, bool, f64, u64)]) -> Candidates {
     let inputs = native::inputs::<Affinity>();
     let mut facts = Vec::new();
     for input in inputs.iter().filter(|input| input.subject == Subject::Candidate) {
@@ -217,7 +229,17 @@ pub fn rank(candidates: &[(u32, bool, f64, u64)]) -> Vec<u32> {
             }
         }));
     }
-    let choices = candidates.iter().map(|(choice, ..)| *choice).collect();
-    native::rank::<Affinity>(&Candidates { at_ms: 0, choices, facts })
-        .expect("the columns are in order")
+    let choices: Vec<u32> = candidates.iter().map(|(choice, ..)| *choice).collect();
+    let request = request(&[], &[]);
+    Candidates {
+        at_ms: 0,
+        words: request.words,
+        nodes: request.nodes,
+        params: vec![native::bind::<Affinity>(r#"{"settings": {}}"#).expect("it binds").params],
+        params_of: vec![0; choices.len()],
+        node_of: vec![NO_NODE; choices.len()],
+        leaving: vec![1; choices.iter().max().map_or(0, |most| *most as usize + 1)],
+        choices,
+        facts,
+    }
 }

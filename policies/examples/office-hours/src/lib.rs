@@ -28,6 +28,7 @@ impl Scaling for OfficeHours {
     type Settings = Settings;
     type Params = (u32, Hours, Column);
     type State = ();
+    const STATE_SCHEMA: &'static str = "office-hours/1";
 
     fn bind(document: Document<Settings>, want: &mut Wants) -> Result<Self::Params, Faults> {
         let Settings { minimum, hours } = document.settings;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::nodes::{Candidate, Node, Nodes, Replica, Resources};
 use crate::placement::{Candidates, Input, Inputs, Obstacle, Placement, Program, Request, Subject};
-use crate::wire::{Params, encode_params};
+use crate::wire::{Params, all_at_fault, encode_params};
 use crate::{Document, Explanation, Failure, Fault, Faults, Notes};
 
 /// The answer for a replica for which no node will do.
@@ -44,11 +44,54 @@ pub fn explain<P: Placement>(asked: &Request) -> Result<Vec<Explanation>, Failur
 
 /// The positions of all candidates, those that should leave first in front.
 pub fn rank<P: Placement>(asked: &Candidates) -> Result<Vec<u32>, Failure> {
+    order::<P>(asked, None)
+}
+
+/// The same order in words, one a candidate.
+pub fn explain_rank<P: Placement>(asked: &Candidates) -> Result<Vec<Explanation>, Failure> {
+    let nothing = Explanation { reason: String::new(), figures: Vec::new() };
+    let mut told = vec![nothing; asked.choices.len()];
+    let ranked = order::<P>(asked, Some(&mut told))?;
+    let mut of_choice = vec![0_u32; asked.leaving.len()];
+    asked.choices.iter().for_each(|choice| of_choice[*choice as usize] += 1);
+    let mut before = vec![0_u32; asked.leaving.len()];
+    for at in ranked {
+        let choice = asked.choices[at as usize] as usize;
+        before[choice] += 1;
+        let (turn, of) = (before[choice], of_choice[choice]);
+        let leaves = if turn <= asked.leaving[choice] { "leaves" } else { "stays" };
+        let reason = &mut told[at as usize].reason;
+        let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        *reason = format!("{leaves}, {turn} of {of} in turn{why}");
+    }
+    Ok(told)
+}
+
+/// The one way in which candidates are ordered, with `told` as long as they are if somebody reads.
+fn order<P: Placement>(
+    asked: &Candidates,
+    mut told: Option<&mut [Explanation]>,
+) -> Result<Vec<u32>, Failure> {
     let mut want = Inputs::new();
     let inputs = P::inputs(&mut want);
-    let candidates = Candidate::all(asked, want.count(Subject::Candidate))?;
-    let mut turns: Vec<(P::Turn, u32)> =
-        candidates.map(|candidate| P::turn(&inputs, &candidate)).zip(0..).collect();
+    let nodes = Nodes::of(&asked.words, &asked.nodes, want.count(Subject::Node))?;
+    Candidate::check(asked, want.count(Subject::Candidate))?;
+    let count = asked.choices.len();
+    let params = Params::<P::Params>::decode(&asked.params);
+    let seen = |at: usize| {
+        let candidate = Candidate::of(asked, at)?;
+        Ok((params.of(at, asked.params_of[at])?, candidate, candidate.node(&nodes)?))
+    };
+    let mut turns: Vec<(P::Turn, u32)> = Vec::with_capacity(count);
+    for at in 0..count {
+        let (params, candidate, node) =
+            seen(at).map_err(|first| all_at_fault(count, first, |at| seen(at).map(drop)))?;
+        if let Some(told) = told.as_deref_mut().map(|told| &mut told[at]) {
+            let notes = &mut Notes::new(&mut [], Some(told));
+            P::tell_turn(params, &inputs, &candidate, node.as_ref(), notes);
+        }
+        turns.push((P::turn(params, &inputs, &candidate, node.as_ref()), at as u32));
+    }
     turns.sort();
     Ok(turns.into_iter().map(|(_, at)| at).collect())
 }
@@ -68,19 +111,22 @@ fn run<P: Placement>(
 ) -> Result<Vec<u32>, Failure> {
     let mut want = Inputs::new();
     let inputs = P::inputs(&mut want);
-    let nodes = Nodes::of(asked, want.count(Subject::Node))?;
+    let nodes = Nodes::of(&asked.words, &asked.nodes, want.count(Subject::Node))?;
     Replica::check(asked, want.count(Subject::Replica), want.count(Subject::Pair))?;
-    let params = Params::<P::Params>::decode(&asked.replicas.params, &asked.replicas.params_of)?;
+    let params = Params::<P::Params>::decode(&asked.replicas.params);
+    let seen =
+        |at: usize| Ok((params.of(at, asked.replicas.params_of[at])?, Replica::of(asked, at)?));
     let mut suited: Vec<Option<Suited<P::Fit>>> =
         asked.replicas.params.iter().map(|_| None).collect();
 
     let mut free = nodes.free().to_vec();
-    let mut chosen = Vec::with_capacity(asked.replicas.params_of.len());
+    let count = asked.replicas.params_of.len();
+    let mut chosen = Vec::with_capacity(count);
     for (at, of) in asked.replicas.params_of.iter().enumerate() {
-        let params = params.of(at, *of)?;
+        let (params, replica) =
+            seen(at).map_err(|first| all_at_fault(count, first, |at| seen(at).map(drop)))?;
         let suited = suited[*of as usize]
             .get_or_insert_with(|| suit::<P>(params, &inputs, &nodes, told.is_some()));
-        let replica = Replica::of(asked, at)?;
         let mut told = told.as_deref_mut().map(|told| &mut told[at]);
         let mut tally = told.is_some().then(|| suited.unfit.clone());
         let best = choose::<P>(&inputs, suited, &replica, &nodes, &free, tally.as_mut());
