@@ -363,7 +363,8 @@ fn office_hours_keep_two_replicas_from_eight_o_clock_on() {
     set-up    profile gpu, a tick every 2 s, seed tide, 8 nodes with 64 GPUs
     policies  knative DIGEST, office-hours DIGEST, scale-to-zero DIGEST, placement DIGEST
     made by   tidegate 0.1.0, simulator model 1
-    warning   service code gets no load: no trace has azure-llm-2023-code
+    warning   service code gets no load: no trace has azure-llm-2023-code, they have m-large-c155; the
+              annotation tidegate.dev/trace names another
     ");
 }
 

@@ -15,11 +15,11 @@ fn root() -> &'static Path {
 
 /// The journal of the demo's first ten minutes, in which a node with replicas is lost and comes back.
 fn journal() -> Vec<u8> {
-    journal_with(&[])
+    journal_with(0, &[])
 }
 
 /// The same with further arguments.
-fn journal_with(arguments: &[&str]) -> Vec<u8> {
+fn journal_with(exit: i32, arguments: &[&str]) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a folder");
     let (faults, journal) = (folder.path().join("faults.yaml"), folder.path().join("run.jsonl"));
     let lost = "faults:\n- nodeLost: {node: a40-0, atSeconds: 200, backAtSeconds: 400}\n";
@@ -36,7 +36,8 @@ fn journal_with(arguments: &[&str]) -> Vec<u8> {
         .args(arguments)
         .output()
         .expect("it starts");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(exit), "{said}");
     std::fs::read(journal).expect("it was written")
 }
 
@@ -135,7 +136,7 @@ fn a_journal_with_a_policy_that_fails_is_decided_again_too() {
         hostile.display()
     );
     std::fs::write(&chain, text).expect("it is written");
-    let journal = journal_with(&["--policies", &chain.display().to_string()]);
+    let journal = journal_with(3, &["--policies", &chain.display().to_string()]);
 
     let (header, steps) = read(&journal[..]).expect("it has a header");
     let steps: Vec<Step> = steps.collect::<Result<_, _>>().expect("all steps are whole");

@@ -316,7 +316,7 @@ fn built_against(version: &str) -> Vec<u8> {
 
 #[test]
 fn a_component_built_against_another_patch_of_the_contract_runs_and_another_minor_does_not() {
-    let sandbox = Sandbox::new(Limits::default()).expect("a sandbox");
+    let sandbox = Sandbox::new(Limits::default()).expect("a sandbox").in_process();
     let mut policy =
         sandbox.load(&built_against("@0.1.7")).expect("it loads").scaling().expect("it scales");
     policy.bind(&documents()[0]).expect("it binds");

@@ -145,6 +145,9 @@ pub struct ClassOutcome {
     pub used: Vec<u32>,
 }
 
+/// What is done about replicas that the placement policy found no node for: they wait.
+pub const UNPLACED: &str = "wait";
+
 /// A policy that gave no answer, or replicas that the placement policy found no node for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

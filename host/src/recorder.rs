@@ -5,7 +5,7 @@ use crate::backend::Books;
 use crate::engine::{
     Action, Change, ClampRule, Engine, Event, Observation, PLACEMENT, Plan, Signal, TargetId,
 };
-use crate::ledger::{ChangeNote, ClassOutcome, FailureNote, Series, ServiceOutcome};
+use crate::ledger::{ChangeNote, ClassOutcome, FailureNote, Series, ServiceOutcome, UNPLACED};
 use crate::time::Time;
 
 /// Points of a series before its steps are made twice as long.
@@ -142,7 +142,7 @@ impl Recorder {
                     "" => "no node takes a replica".to_owned(),
                     reason => reason.to_owned(),
                 },
-                instead: "wait".to_owned(),
+                instead: UNPLACED.to_owned(),
                 times: 1,
             });
         }

@@ -186,7 +186,11 @@ impl Replay {
             });
         }
         engine.add_targets(start, specs)?;
-        warnings.extend(engine.warnings().iter().cloned());
+        // What the profile's reader said, every policy says again.
+        let of_policies =
+            engine.warnings().iter().filter(|warning| !warning.contains(": profile."));
+        warnings.extend(of_policies.cloned());
+        warnings.extend(setting.faults.faults.iter().map(|fault| format!("played: {fault}")));
 
         let setup = Setup {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -203,7 +207,12 @@ impl Replay {
                 .map(|policy| PolicyNote { stage: policy.stage, digest: policy.digest })
                 .collect(),
             nodes: setting.fleet.machines.len() as u32,
-            gpus: setting.fleet.machines.iter().map(|one| one.node.allocatable.gpus).sum(),
+            gpus: setting
+                .fleet
+                .machines
+                .iter()
+                .map(|one| one.node.allocatable.gpus)
+                .fold(0, u32::saturating_add),
         };
         let load_ends = start + load.end_us.div_ceil(1_000);
         let items = renamed(load, &services);
@@ -313,7 +322,11 @@ fn with_defaults(
     for service in defined {
         let load = service.trace.clone().unwrap_or_else(|| service.name.clone());
         if !loads.contains(&load) {
-            warnings.push(format!("service {} gets no load: no trace has {load}", service.name));
+            warnings.push(format!(
+                "service {} gets no load: no trace has {load}, they have {}; the annotation tidegate.dev/trace names another",
+                service.name,
+                first_few(loads)
+            ));
         }
         if let Some(first) = by_load.get(&load) {
             let (first, second) = (first.name.clone(), service.name);
@@ -359,4 +372,10 @@ fn renamed(load: Load, services: &[(Service, String)]) -> Items {
             }
         })
     }))
+}
+
+/// The first few of some names.
+fn first_few(names: &[String]) -> String {
+    let named = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > 3 { format!("{named} and {} more", names.len() - 3) } else { named }
 }

@@ -100,7 +100,7 @@ pub(super) struct Replay {
     #[arg(long, value_name = "TIME")]
     pub(super) start: Option<String>,
     /// Stop after that time, as 90m or 24h, whatever still runs.
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(super) until: Option<String>,
     /// What to print.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]

@@ -86,6 +86,11 @@ pub(super) fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
         Failure::new(Exit::Environment, format!("cannot write {}", path.display()), &error)
             .hint("does the folder exist, and may you write to it?")
     };
+    // A name that stands for a device or a folder is a slip; renaming over it would destroy it.
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        let what = format!("cannot write {}: it is there and no file", path.display());
+        return Err(Failure::plain(Exit::Environment, what));
+    }
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".part");
     let part = path.with_file_name(name);

@@ -15,7 +15,7 @@ use crate::definitions::node::Fleet;
 use crate::definitions::policies::PoliciesDefinition;
 use crate::definitions::profile::Profile;
 use crate::definitions::service;
-use crate::ledger::Outcome;
+use crate::ledger::{FailureNote, Outcome, UNPLACED};
 use crate::replay::{Replay, ReplayError, Setting};
 use crate::report::{self, Style};
 use crate::seed::Seed;
@@ -81,7 +81,19 @@ pub(super) fn run(args: &args::Replay, terminal: &Terminal) -> Result<(), Failur
     if let Some(path) = &args.report {
         terminal.remark(&format!("report: {}\n", path.display()));
     }
-    Ok(())
+    policies_decided(&outcome)
+}
+
+/// A replay in which a policy gave no answer ran to its end, but it is no proof of that policy.
+fn policies_decided(outcome: &Outcome) -> Result<(), Failure> {
+    let failed: Vec<&FailureNote> =
+        outcome.failures.iter().filter(|failure| failure.instead != UNPLACED).collect();
+    let Some(first) = failed.first() else { return Ok(()) };
+    let times: u64 = failed.iter().map(|failure| failure.times).sum();
+    let what = format!("{} failed, {times} times in all policies together", first.stage);
+    let cause = format!("{} (for {})", first.message, first.services.join(", "));
+    let hint = format!("what was decided instead is above; the first time was at {} s", first.at_s);
+    Err(Failure::plain(Exit::Policy, what).causes([cause]).hint(hint))
 }
 
 fn text(outcome: &Outcome, all: bool, terminal: &Terminal) -> String {
@@ -178,8 +190,11 @@ fn start(text: Option<&str>) -> Result<Time, Failure> {
     };
     let at = zoned.or_else(|_| civil()).ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
     at.map(Time).ok_or_else(|| {
-        Failure::plain(Exit::Input, format!("--start is {text}, expected a time after 1970"))
-            .hint("as 2024-01-01T00:00Z, or 2024-01-01 for its first moment in UTC")
+        Failure::plain(
+            Exit::Input,
+            format!("--start is {text}, expected a time of day and year, 1970 or later"),
+        )
+        .hint("as 2024-01-01T00:00Z, or 2024-01-01 for its first moment in UTC")
     })
 }
 

@@ -16,9 +16,12 @@ pub(super) fn stat(
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let names: Vec<String> = traces.iter().map(|path| path.display().to_string()).collect();
+    let bar = terminal.progress(None);
+    bar.set_message("reading; a table of rates becomes every request it stands for");
     let stat = stat::of(traces, &Seed::new(seed)).map_err(|error| {
         Failure::new(Exit::Input, format!("cannot sum up {}", names.join(", ")), &error)
     })?;
+    bar.finish_and_clear();
     terminal.print(&match output {
         Output::Text => stat.render(terminal.width()),
         Output::Json => serde_json::to_string_pretty(&stat).expect("every key is text") + "\n",

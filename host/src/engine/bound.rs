@@ -403,10 +403,14 @@ impl ParamsTable {
     }
 }
 
+/// A policy's timer comes no sooner than this after its decision: the shortest tick there is.
+const SOONEST_MS: u64 = 100;
+
 fn decision(decisions: &Decisions, i: usize, now: Time) -> Decision {
-    // A time that has come already would ask for itself again and again.
-    let next_at =
-        Some(Time(decisions.next_at_ms[i])).filter(|&next| next > now).unwrap_or(Time::ZERO);
+    // A time that has come already would ask for itself again and again, and one that comes at once nearly so.
+    let next_at = Some(Time(decisions.next_at_ms[i]))
+        .filter(|&next| next > now)
+        .map_or(Time::ZERO, |next| next.max(now + SOONEST_MS));
     Decision { wanted: decisions.wanted[i], is_applied: decisions.apply[i], next_at }
 }
 

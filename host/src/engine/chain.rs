@@ -11,7 +11,7 @@ use super::target::{Target, TargetId};
 use super::windows::{Averaging, LONGEST_SPAN_S, Window, WindowSpec};
 use super::words::Words;
 use crate::policy::wire::{Causes, Explanation, Scope, Source};
-use crate::policy::{BindError, CallError, Quarantine, ScalingPolicy};
+use crate::policy::{BindError, CallError, CallErrorKind, Quarantine, ScalingPolicy};
 use crate::time::Time;
 
 /// Targets in one call. A thousand fit in what an instance keeps resident, and a call's fixed cost is spread thin by then.
@@ -245,6 +245,12 @@ impl Chain {
                 target.spec.scaling_settings.get(position).map_or("{}", String::as_str).to_owned();
             let mut chairs = Vec::with_capacity(stage.policies.len());
             for (which, policy) in stage.policies.iter_mut().enumerate() {
+                // The stage's own settings mean nothing to what stands in for its policy.
+                let settings = if which == FALLBACK {
+                    without_own_settings(&settings)
+                } else {
+                    settings.clone()
+                };
                 let binding =
                     policy.bind(&settings).map_err(|source| BindTargetError::Settings {
                         target: target.spec.name.to_string(),
@@ -537,7 +543,9 @@ impl Chain {
             for id in &ids {
                 let seat = &mut targets[id.index()].seats[position];
                 seat.failed_in = number;
-                until = until.max(seat.quarantine.failed(now));
+                if error.kind != CallErrorKind::NotAsked {
+                    until = until.max(seat.quarantine.failed(now));
+                }
             }
             failures.push(StageFailure {
                 stage: stage.name.clone(),
@@ -795,6 +803,18 @@ fn stands(seat: &Seat, position: usize, target: &Target, look: &Look<'_>) -> boo
             .iter()
             .zip(&asked.inputs)
             .all(|(column, was)| column.read(position, target, look).to_bits() == was.to_bits())
+}
+
+/// The settings document without the part that is the stage's own.
+fn without_own_settings(document: &str) -> String {
+    match serde_json::from_str(document) {
+        Ok(serde_json::Value::Object(mut object)) => {
+            object.insert("settings".to_owned(), serde_json::json!({}));
+            serde_json::Value::Object(object).to_string()
+        }
+        // Not a settings document: whoever binds it says so.
+        Ok(_) | Err(_) => document.to_owned(),
+    }
 }
 
 /// The windows that a target is about to have.

@@ -539,6 +539,8 @@ impl Engine {
 
     /// Notes for each target what is decided anew, with the policies' words if somebody reads.
     fn tell_changes(&mut self, plan: &mut Plan) {
+        // A policy that could not explain itself once is not asked again in this step.
+        let mut is_mute = vec![false; self.chain.stages.len()];
         for position in 0..self.targets.len() {
             let target = &self.targets[position];
             if target.planned == Some(target.desired) {
@@ -557,7 +559,10 @@ impl Engine {
                     seat.wanted.and_then(|wanted| target.bounds_now().clamp(&name, wanted)),
                 );
                 let mut reason = String::new();
-                if self.options.explains && Chain::has_decided(stage, self.generation, target) {
+                if self.options.explains
+                    && !is_mute[stage]
+                    && Chain::has_decided(stage, self.generation, target)
+                {
                     reason = match self.chain.explain(
                         stage,
                         self.generation,
@@ -566,7 +571,10 @@ impl Engine {
                         &self.words,
                     ) {
                         Ok(explanation) => explanation.reason,
-                        Err(error) => format!("no explanation: {error}"),
+                        Err(error) => {
+                            is_mute[stage] = true;
+                            format!("no explanation: {error}")
+                        }
                     };
                 }
                 let decided = &self.chain.stages[stage];

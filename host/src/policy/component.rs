@@ -161,6 +161,20 @@ pub(super) fn refused(failure: Failure) -> CallError {
     }
 }
 
+/// Seconds of all windows of one program: the host keeps a bucket for each, for every target.
+const WINDOW_SECONDS_AT_MOST: u64 = 4 * 3_600;
+/// Compiled settings, which the host keeps and hands to every call. Bytes.
+const PARAMS_AT_MOST: usize = 64 << 10;
+
+/// Refuses compiled settings that are larger than any need to be.
+pub(super) fn checked_params(params: &[u8]) -> Result<(), CallError> {
+    if params.len() <= PARAMS_AT_MOST {
+        return Ok(());
+    }
+    let found = params.len();
+    Err(malformed(format!("its params have {found} bytes, more than {PARAMS_AT_MOST}")))
+}
+
 /// A program that asks for no more than there may be, with texts that can be shown.
 fn checked_program(mut program: Program) -> Result<Program, CallError> {
     for (what, found) in [("inputs", program.inputs.len()), ("outputs", program.outputs.len())] {
@@ -179,6 +193,20 @@ fn checked_program(mut program: Program) -> Result<Program, CallError> {
             Source::Fact(name) | Source::Output(name) => *name = clean(std::mem::take(name)),
         }
     }
+    let seconds: u64 = program
+        .inputs
+        .iter()
+        .map(|input| match &input.source {
+            Source::Window(window) => u64::from(window.span_s),
+            Source::Fact(_) | Source::Output(_) => 0,
+        })
+        .sum();
+    if seconds > WINDOW_SECONDS_AT_MOST {
+        return Err(malformed(format!(
+            "its windows have {seconds} seconds in all, more than {WINDOW_SECONDS_AT_MOST}"
+        )));
+    }
+    checked_params(&program.params)?;
     program.outputs = program.outputs.into_iter().map(clean).collect();
     program.warnings = clean_faults(program.warnings);
     Ok(program)

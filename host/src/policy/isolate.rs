@@ -51,7 +51,7 @@ pub(super) fn decide(
                 "it was not asked about alone: the fuel of {} was spent on finding who is at fault",
                 count(budget)
             );
-            let error = CallError { kind: CallErrorKind::OutOfFuel, culprits: Vec::new(), message };
+            let error = CallError { kind: CallErrorKind::NotAsked, culprits: Vec::new(), message };
             merged.failed.extend(positions.into_iter().map(|at| (at, error.clone())));
             continue;
         }
@@ -202,6 +202,9 @@ fn checked(decisions: Decisions, n: usize, columns: usize) -> Result<Decisions, 
     Ok(decisions)
 }
 
+/// State of one target, which the host keeps. Bytes.
+const STATE_AT_MOST: u32 = 16 << 10;
+
 /// States as many as there are targets, each of which ends where the next one begins.
 pub(super) fn checked_states(states: &States, n: usize) -> Result<(), CallError> {
     if states.ends.len() != n {
@@ -215,6 +218,13 @@ pub(super) fn checked_states(states: &States, n: usize) -> Result<(), CallError>
             return Err(malformed(format!(
                 "state {at} is said to be bytes {start} to {end} of {length}"
             )));
+        }
+        if end - start > STATE_AT_MOST {
+            let length = end - start;
+            return Err(CallError {
+                culprits: vec![at as u32],
+                ..malformed(format!("state {at} has {length} bytes, more than {STATE_AT_MOST}"))
+            });
         }
         start = end;
     }

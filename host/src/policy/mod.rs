@@ -49,6 +49,8 @@ pub enum CallErrorKind {
     Trapped,
     /// It used up its fuel.
     OutOfFuel,
+    /// Nothing is held against the target: the fuel of its batch was spent on finding others at fault.
+    NotAsked,
     /// It overran the wall-clock backstop.
     OutOfTime,
     /// It asked for more memory, table, stack or output than it may have.

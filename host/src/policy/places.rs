@@ -4,7 +4,7 @@
 use wasmtime::component::ComponentExportIndex;
 
 use super::call::{Allowance, Caller};
-use super::component::{COLUMNS_AT_MOST, refused};
+use super::component::{COLUMNS_AT_MOST, checked_params, refused};
 use super::isolate::malformed;
 use super::load::PLACEMENT;
 use super::told::{clean, clean_explanations, clean_faults};
@@ -88,6 +88,7 @@ impl PlacementPolicy for ComponentPlacement {
             self.rare(0, 0),
         );
         let program = bound?.map_err(|faults| BindError::Faults(clean_faults(faults)))?;
+        checked_params(&program.params)?;
         Ok(PlacementProgram { warnings: clean_faults(program.warnings), ..program })
     }
 

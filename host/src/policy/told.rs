@@ -52,10 +52,13 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
+/// Faults or warnings of one settings document that are told; nobody reads more.
+const FAULTS_AT_MOST: usize = 50;
+
 /// Faults and warnings.
 pub(super) fn clean_faults(faults: Vec<Fault>) -> Vec<Fault> {
     let one = |fault: Fault| Fault { path: clean(fault.path), message: clean(fault.message) };
-    faults.into_iter().map(one).collect()
+    faults.into_iter().take(FAULTS_AT_MOST).map(one).collect()
 }
 
 /// Reasons and figures.

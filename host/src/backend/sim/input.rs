@@ -86,6 +86,23 @@ pub enum Fault {
     },
 }
 
+impl std::fmt::Display for Fault {
+    /// For people, as `node a40-0 is lost at 30 s`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Fault::NodeLost { node, at_seconds, back_at_seconds: None } => {
+                write!(f, "node {node} is lost at {at_seconds} s")
+            }
+            Fault::NodeLost { node, at_seconds, back_at_seconds: Some(back) } => {
+                write!(f, "node {node} is lost at {at_seconds} s and back at {back} s")
+            }
+            Fault::StartFails { service, probability } => {
+                write!(f, "starts of {service} fail with probability {probability}")
+            }
+        }
+    }
+}
+
 /// A simulation that cannot be.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SimInputError {
