@@ -34,7 +34,8 @@ pub(crate) fn all_at_fault(
         0 => first,
         1 => Failure { culprits, ..first },
         more => {
-            let message = format!("{} ({} more are at fault)", first.message, more - 1);
+            let (verb, more) = (if more == 2 { "is" } else { "are" }, more - 1);
+            let message = format!("{} ({more} more {verb} at fault)", first.message);
             Failure { culprits, message }
         }
     }
