@@ -23,11 +23,8 @@ pub(crate) fn all_at_fault(
     first: Failure,
     check: impl FnMut(usize) -> Result<(), Failure>,
 ) -> Failure {
-    let mut culprits: Vec<u32> = (0..count)
-        .map(check)
-        .filter_map(Result::err)
-        .flat_map(|failure| failure.culprits)
-        .collect();
+    let mut culprits = first.culprits.clone();
+    culprits.extend((0..count).map(check).filter_map(Result::err).flat_map(|one| one.culprits));
     culprits.sort_unstable();
     culprits.dedup();
     match culprits.len() {
