@@ -430,6 +430,32 @@ fn a_stage_with_a_fallback_asks_it_about_the_target_that_failed_and_no_other() {
     ");
 }
 
+/// Announces an output under the name of what stages propose.
+struct Presumptuous;
+
+impl Scaling for Presumptuous {
+    type Settings = serde_json::Value;
+    type Params = ();
+    type State = ();
+    const STATE_SCHEMA: &'static str = "presumptuous/1";
+
+    fn bind(_: Document<Self::Settings>, want: &mut Wants) -> Result<(), Faults> {
+        want.gives("proposal");
+        Ok(())
+    }
+    fn init(_: &(), _: u64, _: Option<f64>) {}
+    fn decide(_: &(), _: &mut (), _: &Seen<'_>, _: &mut Notes<'_>) -> Decision {
+        Decision::hold()
+    }
+}
+
+#[test]
+#[should_panic(expected = "announces an output `proposal`, which is a reserved name")]
+fn no_output_may_be_called_proposal() {
+    let policy = Box::new(NativeScaling::<Presumptuous>::new("presumptuous"));
+    World::new(vec![Stage::new("first", policy, OnFailure::Hold)], &[("alpha", &[""])]);
+}
+
 #[test]
 fn a_stage_that_closes_is_not_asked_again() {
     let stage = Stage::new("hostile", Box::new(scaling()), OnFailure::Closed);

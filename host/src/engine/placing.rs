@@ -12,7 +12,7 @@ use super::fleet::{Node, NodeId};
 use super::plan::{Action, Plan, StageFailure, Unplaced};
 use super::replicas::ReplicaState;
 use super::target::{ReplicaId, Target, TargetId};
-use crate::policy::wire::{PlacementProgram, Request};
+use crate::policy::wire::PlacementProgram;
 use crate::policy::{CallError, CallErrorKind, PlacementPolicy};
 use crate::time::Time;
 
@@ -233,13 +233,24 @@ impl Placing {
         pending.sort();
         self.grounds.count_free(targets);
         let pending: Vec<ReplicaId> = pending.into_iter().map(|(_, id)| id).collect();
-        // As the policy sees it at first, for its words about what found no place.
-        let request: Option<Request> =
-            options.explains.then(|| self.grounds.request(&self.main, now, &pending, targets));
+        let free = self.grounds.free.clone();
         let Placed { nodes: mut chosen, failed } =
             self.main.place(&mut self.grounds, now, &pending, targets);
         let instead = if self.fallback.is_some() { "fallback" } else { "hold" };
         let mut at_fault = told(&pending, failed, instead, failures);
+        let mut explained: BTreeMap<usize, String> = BTreeMap::new();
+        let found_none = |at: &usize| chosen[*at].is_none() && at_fault.binary_search(at).is_err();
+        if options.explains && (0..pending.len()).any(|at| found_none(&at)) {
+            // Asked about as they were placed: without those at fault, and with everything free that was free before.
+            let free_now = std::mem::replace(&mut self.grounds.free, free);
+            let good: Vec<usize> =
+                (0..pending.len()).filter(|at| at_fault.binary_search(at).is_err()).collect();
+            let ids: Vec<ReplicaId> = good.iter().map(|&at| pending[at]).collect();
+            let request = self.grounds.request(&self.main, now, &ids, targets);
+            self.grounds.free = free_now;
+            let told = self.main.policy.explain(&request).unwrap_or_default();
+            explained = good.into_iter().zip(told.into_iter().map(|told| told.reason)).collect();
+        }
         if let Some(fallback) = self.fallback.as_mut().filter(|_| !at_fault.is_empty()) {
             let again: Vec<ReplicaId> = at_fault.iter().map(|&at| pending[at]).collect();
             let Placed { nodes, failed } = fallback.place(&mut self.grounds, now, &again, targets);
@@ -264,14 +275,8 @@ impl Placing {
             left.entry(replica.target).or_insert((position, 0)).1 += 1;
         }
         self.unplaced.retain(|target, _| left.contains_key(target));
-        let explained = match request {
-            Some(request) if !left.is_empty() => {
-                self.main.policy.explain(&request).unwrap_or_default()
-            }
-            Some(_) | None => Vec::new(),
-        };
         for (target, (position, replicas)) in left {
-            let reason = explained.get(position).map_or(String::new(), |told| told.reason.clone());
+            let reason = explained.get(&position).cloned().unwrap_or_default();
             let now = Unplaced { target, replicas, reason };
             if self.unplaced.get(&target) != Some(&now) {
                 self.unplaced.insert(target, now.clone());

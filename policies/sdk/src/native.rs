@@ -88,10 +88,7 @@ fn known(ready: f64) -> Option<f64> {
 }
 
 /// The one way in which decisions are made, with `told` as long as the batch if somebody reads.
-fn run<P: Together>(
-    seen: &Batch,
-    mut told: Option<&mut [Explanation]>,
-) -> Result<Decisions, Failure> {
+fn run<P: Together>(seen: &Batch, told: Option<&mut [Explanation]>) -> Result<Decisions, Failure> {
     let targets = seen.causes_of.len();
     same_length("params-of", seen.params_of.len(), targets)?;
     same_length("groups", seen.groups.len(), targets)?;
@@ -101,7 +98,7 @@ fn run<P: Together>(
         return Err(failure(format!("inputs has {entries} entries for {targets} targets")));
     }
     let params = Params::<P::Params>::decode(&seen.params);
-    decide_all::<P>(seen, &params, told.as_deref_mut()).map_err(|first| {
+    decide_all::<P>(seen, &params, told).map_err(|first| {
         let mut states = StateReader::new(&seen.states);
         all_at_fault(targets, first, |at| {
             let bytes = states.next(at);

@@ -23,18 +23,16 @@ pub(crate) fn all_at_fault(
     first: Failure,
     check: impl FnMut(usize) -> Result<(), Failure>,
 ) -> Failure {
-    let mut culprits: Vec<u32> = (0..count)
-        .map(check)
-        .filter_map(Result::err)
-        .flat_map(|failure| failure.culprits)
-        .collect();
+    let mut culprits = first.culprits.clone();
+    culprits.extend((0..count).map(check).filter_map(Result::err).flat_map(|one| one.culprits));
     culprits.sort_unstable();
     culprits.dedup();
     match culprits.len() {
         0 => first,
         1 => Failure { culprits, ..first },
         more => {
-            let message = format!("{} ({} more are at fault)", first.message, more - 1);
+            let (verb, more) = (if more == 2 { "is" } else { "are" }, more - 1);
+            let message = format!("{} ({more} more {verb} at fault)", first.message);
             Failure { culprits, message }
         }
     }
