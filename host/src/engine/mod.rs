@@ -5,6 +5,7 @@
 //! nothing changes, bounds what they want, and turns the difference to the replicas there are into actions, for which it asks
 //! the placement policy. Planning again from a plan's own result changes nothing.
 
+mod binding;
 mod bound;
 mod bounds;
 mod chain;
@@ -24,8 +25,9 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use binding::BindTargetError;
 pub use bounds::BoundsNow;
-pub use chain::{BindTargetError, OnFailure, Stage};
+pub use chain::{OnFailure, Stage};
 pub use fleet::{Node, NodeId, Resources, Taint, TaintEffect};
 pub use observation::{Counts, Event, Observation, Phase, Report};
 pub use placing::PLACEMENT;

@@ -7,7 +7,7 @@ mod grounds;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Options;
-use super::chain::BindTargetError;
+use super::binding::BindTargetError;
 use super::fleet::{Node, NodeId};
 use super::plan::{Action, Plan, StageFailure, Unplaced};
 use super::replicas::ReplicaState;
