@@ -19,6 +19,9 @@ use crate::time::Time;
 use columns::Columns;
 use grounds::{Grounds, take};
 
+/// Replicas that are placed in one go, shared by the targets that have some waiting; the rest is placed a tick later.
+const PLACED_AT_ONCE: usize = 4_000;
+
 /// The name of the placement policy in reports.
 pub const PLACEMENT: &str = "placement";
 
@@ -216,13 +219,16 @@ impl Placing {
         self.is_stale = false;
         self.retry_at = Time::NEVER;
         let mut pending: Vec<(Time, ReplicaId)> = Vec::new();
-        for (position, target) in
-            targets.iter().enumerate().filter(|(_, target)| target.replicas.pending() > 0)
-        {
+        let waits = |target: &&Target| target.replicas.pending() > 0;
+        // Nobody crowds the others out, and nobody makes the request larger than it need be.
+        let share = (PLACED_AT_ONCE / targets.iter().filter(waits).count().max(1)).max(1);
+        let mut is_cut = false;
+        for (position, target) in targets.iter().enumerate().filter(|(_, target)| waits(target)) {
+            is_cut |= target.replicas.pending() as usize > share;
             let waiting =
                 target.replicas.iter().filter(|replica| replica.state == ReplicaState::Pending);
             let id = TargetId(position as u32);
-            pending.extend(waiting.map(|replica| {
+            pending.extend(waiting.take(share).map(|replica| {
                 (replica.since, ReplicaId { target: id, ordinal: replica.ordinal })
             }));
         }
@@ -265,30 +271,36 @@ impl Placing {
         }
         // That no policy could say where they go is told as a failure.
         let at_fault: BTreeSet<usize> = at_fault.into_iter().collect();
-        let mut left: BTreeMap<TargetId, (usize, u32)> = BTreeMap::new();
+        let mut left: BTreeMap<TargetId, usize> = BTreeMap::new();
         for (position, (replica, _)) in
             pending.iter().zip(&chosen).enumerate().filter(|(_, (_, node))| node.is_none())
         {
             if at_fault.contains(&position) {
                 continue;
             }
-            left.entry(replica.target).or_insert((position, 0)).1 += 1;
+            left.entry(replica.target).or_insert(position);
         }
-        self.unplaced.retain(|target, _| left.contains_key(target));
-        for (target, (position, replicas)) in left {
-            let reason = explained.get(&position).cloned().unwrap_or_default();
-            let now = Unplaced { target, replicas, reason };
-            if self.unplaced.get(&target) != Some(&now) {
-                self.unplaced.insert(target, now.clone());
-                unplaced.push(now);
-            }
-        }
+        let mut is_some_placed = false;
         for (&replica, node) in pending.iter().zip(chosen) {
             let Some(node) = node else { continue };
             let target = &mut targets[replica.target.index()];
             target.replicas.place(replica.ordinal, node);
             self.grounds.start(&target.spec.name.service, node);
             actions.push(Action::Start { replica, node });
+            is_some_placed = true;
+        }
+        if is_cut && is_some_placed {
+            self.retry_at = now + options.tick_ms;
+        }
+        self.unplaced.retain(|target, _| left.contains_key(target));
+        for (target, position) in left {
+            let replicas = targets[target.index()].replicas.pending();
+            let reason = explained.get(&position).cloned().unwrap_or_default();
+            let now = Unplaced { target, replicas, reason };
+            if self.unplaced.get(&target) != Some(&now) {
+                self.unplaced.insert(target, now.clone());
+                unplaced.push(now);
+            }
         }
     }
 
