@@ -1,5 +1,5 @@
-//! Whole replays through the three sandboxed policies: a dense hour of the busiest service of the recorded rates (1,600 requests a
-//! second and more), and the quiet 24 h of the deepseek trace. Reading the trace is part of it.
+//! Whole replays through the three sandboxed policies: five dense minutes of the three services of the recorded rates (2,000 requests a
+//! second together), and the quiet 24 h of the deepseek trace. Reading the trace is part of it.
 
 use std::path::Path;
 
