@@ -9,15 +9,9 @@ use tidegate::engine::{
     Bounds, Counts, Engine, Event, Observation, OnFailure, Options, Owner, Resources, Stage,
     TargetId, TargetName, TargetSpec,
 };
-use tidegate::policy::native::NativeScaling;
-use tidegate::policy::wire::{
-    Batch, Births, Candidates, Causes, Explanation, Inheritance, PlacementInput, PlacementProgram,
-    Request, States,
-};
-use tidegate::policy::{
-    BindError, CallError, ComponentScaling, Limits, LoadError, Package, PlacementPolicy, Sandbox,
-    ScalingPolicy as _,
-};
+use tidegate::policy::native::{NativeScaling, Nowhere};
+use tidegate::policy::wire::{Batch, Births, Causes, Inheritance, States};
+use tidegate::policy::{ComponentScaling, Limits, LoadError, Package, Sandbox, ScalingPolicy as _};
 use tidegate::time::Time;
 use tidegate_policy::{Causes as Wanted, Decision, Document, Faults, Notes, Scaling, Seen, Wants};
 
@@ -43,30 +37,6 @@ fn scaling() -> ComponentScaling {
 
 fn settings(misbehave: &str) -> String {
     serde_json::json!({"settings": {"misbehave": misbehave}}).to_string()
-}
-
-/// Nothing is placed here: something else owns the replicas.
-struct Nowhere;
-
-impl PlacementPolicy for Nowhere {
-    fn digest(&self) -> &str {
-        "native:nowhere"
-    }
-    fn inputs(&mut self) -> Result<Vec<PlacementInput>, CallError> {
-        Ok(Vec::new())
-    }
-    fn bind(&mut self, _: &str) -> Result<PlacementProgram, BindError> {
-        Ok(PlacementProgram { params: Vec::new(), warnings: Vec::new() })
-    }
-    fn place(&mut self, asked: &Request) -> Result<Vec<Option<u32>>, CallError> {
-        Ok(vec![None; asked.replicas.params_of.len()])
-    }
-    fn explain(&mut self, _: &Request) -> Result<Vec<Explanation>, CallError> {
-        Ok(Vec::new())
-    }
-    fn rank(&mut self, _: &Candidates) -> Result<Vec<u32>, CallError> {
-        Ok(Vec::new())
-    }
 }
 
 /// An engine over services that differ in how they make the policy misbehave.

@@ -12,11 +12,8 @@ use tidegate::engine::{
     Action, Bounds, Counts, Engine, Event, Observation, OnFailure, Options, Owner, Report,
     Resources, Signal, Stage, TargetId, TargetName, TargetSpec,
 };
-use tidegate::policy::native::NativeScaling;
-use tidegate::policy::wire::{Candidates, Explanation, PlacementInput, PlacementProgram, Request};
-use tidegate::policy::{
-    BindError, CallError, Limits, Package, PlacementPolicy, Sandbox, ScalingPolicy, builtin,
-};
+use tidegate::policy::native::{NativeScaling, Nowhere};
+use tidegate::policy::{Limits, Package, Sandbox, ScalingPolicy, builtin};
 use tidegate::time::Time;
 
 const TARGET: TargetId = TargetId(0);
@@ -31,30 +28,6 @@ fn lines(name: &str) -> Vec<Value> {
     let mut text = String::new();
     flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("it unpacks");
     text.lines().map(|line| serde_json::from_str(line).expect("a line is a document")).collect()
-}
-
-/// Nothing is placed here: something else owns the replicas.
-struct Nowhere;
-
-impl PlacementPolicy for Nowhere {
-    fn digest(&self) -> &str {
-        "native:nowhere"
-    }
-    fn inputs(&mut self) -> Result<Vec<PlacementInput>, CallError> {
-        Ok(Vec::new())
-    }
-    fn bind(&mut self, _: &str) -> Result<PlacementProgram, BindError> {
-        Ok(PlacementProgram { params: Vec::new(), warnings: Vec::new() })
-    }
-    fn place(&mut self, asked: &Request) -> Result<Vec<Option<u32>>, CallError> {
-        Ok(vec![None; asked.replicas.params_of.len()])
-    }
-    fn explain(&mut self, _: &Request) -> Result<Vec<Explanation>, CallError> {
-        Ok(Vec::new())
-    }
-    fn rank(&mut self, _: &Candidates) -> Result<Vec<u32>, CallError> {
-        Ok(Vec::new())
-    }
 }
 
 /// Where the policies of a scenario come from.

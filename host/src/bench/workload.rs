@@ -12,12 +12,9 @@ use crate::engine::{
     Bounds, Counts, Engine, Event, Observation, OnFailure, Options, Owner, Report, Resources,
     Signal, Stage, TargetId, TargetName, TargetSpec,
 };
-use crate::policy::native::NativePlacement;
-use crate::policy::wire::{
-    Batch, Births, Candidates, Causes, Explanation, PlacementInput, PlacementProgram, Request,
-    Source,
-};
-use crate::policy::{BindError, CallError, PlacementPolicy, Sandbox, ScalingPolicy, builtin};
+use crate::policy::native::{NativePlacement, Nowhere};
+use crate::policy::wire::{Batch, Births, Causes, Source};
+use crate::policy::{Sandbox, ScalingPolicy, builtin};
 use crate::replay::{Load, Policies, Replay, Setting};
 use crate::seed::Seed;
 use crate::time::Time;
@@ -277,29 +274,5 @@ fn poisson(rate: f64, duration_s: f64) -> Load {
         services: vec!["load".to_owned()],
         end_us: (duration_s * 1e6) as u64,
         items: Box::new(items),
-    }
-}
-
-/// Places nothing.
-struct Nowhere;
-
-impl PlacementPolicy for Nowhere {
-    fn digest(&self) -> &str {
-        "native:nowhere"
-    }
-    fn inputs(&mut self) -> Result<Vec<PlacementInput>, CallError> {
-        Ok(Vec::new())
-    }
-    fn bind(&mut self, _: &str) -> Result<PlacementProgram, BindError> {
-        Ok(PlacementProgram { params: Vec::new(), warnings: Vec::new() })
-    }
-    fn place(&mut self, asked: &Request) -> Result<Vec<Option<u32>>, CallError> {
-        Ok(vec![None; asked.replicas.params_of.len()])
-    }
-    fn explain(&mut self, _: &Request) -> Result<Vec<Explanation>, CallError> {
-        Ok(Vec::new())
-    }
-    fn rank(&mut self, _: &Candidates) -> Result<Vec<u32>, CallError> {
-        Ok(Vec::new())
     }
 }

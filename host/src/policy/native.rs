@@ -141,6 +141,31 @@ impl<P: placement::Placement> PlacementPolicy for NativePlacement<P> {
     }
 }
 
+/// Places nothing: for targets whose replicas something else owns.
+#[derive(Debug)]
+pub struct Nowhere;
+
+impl PlacementPolicy for Nowhere {
+    fn digest(&self) -> &str {
+        "native:nowhere"
+    }
+    fn inputs(&mut self) -> Result<Vec<wire::PlacementInput>, CallError> {
+        Ok(Vec::new())
+    }
+    fn bind(&mut self, _: &str) -> Result<wire::PlacementProgram, BindError> {
+        Ok(wire::PlacementProgram { params: Vec::new(), warnings: Vec::new() })
+    }
+    fn place(&mut self, asked: &wire::Request) -> Result<Vec<Option<u32>>, CallError> {
+        Ok(vec![None; asked.replicas.params_of.len()])
+    }
+    fn explain(&mut self, _: &wire::Request) -> Result<Vec<Explanation>, CallError> {
+        Ok(Vec::new())
+    }
+    fn rank(&mut self, _: &wire::Candidates) -> Result<Vec<u32>, CallError> {
+        Ok(Vec::new())
+    }
+}
+
 /// An answer in which every target of a batch failed for the same reason.
 pub(super) fn failed_whole(targets: usize, columns: usize, error: &CallError) -> Answer {
     let decisions = Decisions {
