@@ -70,11 +70,19 @@ const REPLAY_EXAMPLES: &str = "Examples:
   tidegate replay load.csv --policies policies.yaml --report replay.html
   tidegate replay load.csv -o json | jq .summary.cost";
 
-#[derive(Debug, Args)]
-pub(super) struct Replay {
+/// What a replay is made of; every command that replays takes these.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Inputs {
     /// Recorded load, CSV, plain or gzip; several are merged.
     #[arg(required = true, value_name = "TRACE")]
     pub(super) traces: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) world: World,
+}
+
+/// What a replay is made of beside its load.
+#[derive(Clone, Debug, Args)]
+pub(super) struct World {
     /// Cluster settings: knative, gpu, gpu-2021, or a file with Knative's keys (a pasted ConfigMap will do).
     #[arg(long, default_value = "gpu", value_name = "NAME|FILE")]
     pub(super) profile: String,
@@ -102,6 +110,12 @@ pub(super) struct Replay {
     /// Stop after that time, as 90m or 24h, whatever still runs.
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(super) until: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Replay {
+    #[command(flatten)]
+    pub(super) inputs: Inputs,
     /// What to print.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub(super) output: Output,

@@ -3,9 +3,11 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
-/// Exit codes, as `tidegate help` lists them. Scripts rely on them. 1 is kept for checks that fail while the tool itself works.
+/// Exit codes, as `tidegate help` lists them. Scripts rely on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
+    /// A check, a snapshot or a gate failed, while the tool itself worked.
+    Check = 1,
     /// The command line, a file or a trace is not as it must be.
     Input = 2,
     /// A policy trapped, overran its limits, or could not be loaded.
@@ -44,6 +46,11 @@ impl Failure {
         Failure { exit, what: what.into(), causes: Vec::new(), hint: None }
     }
 
+    /// A check failed, and what was printed as the result says all there is to say.
+    pub(super) fn of_checks() -> Failure {
+        Failure::plain(Exit::Check, "")
+    }
+
     /// The same, with what to do about it.
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = Some(hint.into());
@@ -63,6 +70,9 @@ impl Failure {
 
     /// As it is printed.
     pub(super) fn render(&self) -> String {
+        if self.what.is_empty() {
+            return String::new();
+        }
         let mut text = format!("error: {}\n", printable(&self.what));
         for cause in &self.causes {
             let _ = writeln!(text, "cause: {}", printable(cause).replace('\n', "\n       "));

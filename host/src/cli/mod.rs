@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod failure;
+mod inputs;
 mod output;
 mod policies;
 mod replay;
