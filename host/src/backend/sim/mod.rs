@@ -439,7 +439,7 @@ impl<I> Sim<I> {
             let pools = service.first.0..service.first.0 + service.input.pools.len() as u32;
             for report in service.gate.take_reports(self.now_us) {
                 // Every pool sees the load of the whole service: how to share it is a policy's to say.
-                let told = |pool| Event::Report(TargetId(pool), report.clone());
+                let told = |pool| Event::Report(TargetId(pool), report);
                 seen.events.extend(pools.clone().map(told));
             }
         }
