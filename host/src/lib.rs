@@ -9,6 +9,7 @@ pub mod bench;
 pub mod cli;
 pub mod definitions;
 pub mod engine;
+pub mod fuzz;
 pub mod gateway;
 mod heap;
 pub mod journal;
