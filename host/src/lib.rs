@@ -13,6 +13,7 @@ pub mod gateway;
 mod heap;
 pub mod journal;
 pub mod ledger;
+pub mod metrics;
 pub mod policy;
 pub mod recorder;
 pub mod replay;
