@@ -7,6 +7,7 @@ pub mod again;
 pub mod backend;
 pub mod bench;
 pub mod cli;
+pub mod compare;
 pub mod definitions;
 pub mod engine;
 pub mod gateway;
@@ -22,5 +23,6 @@ pub mod run;
 pub mod seed;
 pub mod time;
 pub mod trace;
+pub mod why;
 
 pub use time::Time;

@@ -192,9 +192,10 @@ impl Engine {
         whole.or_else(alone).map(|position| TargetId(position as u32))
     }
 
-    /// What stands behind the plan for a target. It asks its policies for their words.
-    pub fn inspect(&mut self, id: TargetId) -> Inspection {
-        let stages = (0..self.chain.stages.len()).map(|at| self.inspect_stage(at, id)).collect();
+    /// What stands behind the plan for a target as of `now`, the time of the last step. It asks its policies for their words.
+    pub fn inspect(&mut self, now: Time, id: TargetId) -> Inspection {
+        let stages =
+            (0..self.chain.stages.len()).map(|at| self.inspect_stage(at, now, id)).collect();
         let target = &self.targets[id.index()];
         let BoundsNow { min, max, is_initial } = target.bounds_now();
         Inspection {
@@ -213,7 +214,7 @@ impl Engine {
         }
     }
 
-    fn inspect_stage(&mut self, position: usize, id: TargetId) -> StageInspection {
+    fn inspect_stage(&mut self, position: usize, now: Time, id: TargetId) -> StageInspection {
         let decided_in = self.targets[id.index()].seats[position].decided_in;
         let decided_by = self.targets[id.index()].seats[position].decided_by;
         let is_failing = self.targets[id.index()].seats[position].is_failing();
@@ -240,7 +241,7 @@ impl Engine {
             is_fallback: seat.decided_by == FALLBACK,
             is_failing,
             is_closed: seat.is_closed,
-            quarantined_until: seat.quarantine.until(Time::ZERO),
+            quarantined_until: seat.quarantine.until(now),
             asked_at: asked.map(|asked| asked.at),
             causes: asked.map_or(Vec::new(), |asked| causes(asked.causes)),
             inputs: inputs(
