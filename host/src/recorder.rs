@@ -372,7 +372,7 @@ impl Recorder {
 
 /// The words of the stage that made the difference: the last that wanted something else than was proposed to it. Where that one
 /// had nothing to say in this step, those of the last one that had.
-fn reason_of(change: &Change) -> &str {
+pub(crate) fn reason_of(change: &Change) -> &str {
     let within_bounds = |stage: &str, wanted: u32| {
         let clamp = change.clamps.iter().find(|clamp| {
             clamp.stage == stage && clamp.from == wanted && clamp.rule != ClampRule::Activation

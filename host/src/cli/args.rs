@@ -39,6 +39,12 @@ pub(super) enum Command {
     /// Run a recorded load through policies, in virtual time.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<Replay>),
+    /// Run a recorded load through two profiles, policies or components, and tell where and how they differ.
+    #[command(after_help = super::compare::EXAMPLES)]
+    Compare(Box<super::compare::Args>),
+    /// Tell what stands behind a service's replicas at a moment: inputs, figures, proposals, bounds, nodes.
+    #[command(after_help = super::why::EXAMPLES)]
+    Why(Box<super::why::Args>),
     /// Look at recorded load.
     #[command(subcommand)]
     Trace(Trace),

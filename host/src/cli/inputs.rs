@@ -90,12 +90,16 @@ pub(super) fn world(args: &World, load: Load, traces: Vec<String>) -> Result<Set
 
 /// The chain of policies, loaded: what the file says, or the built-in one.
 pub(super) fn policies(args: &World) -> Result<Policies, Failure> {
-    let chain = match &args.policies {
+    policies::load(&chain(args)?)
+}
+
+/// The chain of policies, not loaded yet.
+pub(super) fn chain(args: &World) -> Result<PoliciesDefinition, Failure> {
+    match &args.policies {
         Some(path) => PoliciesDefinition::read(path)
-            .map_err(|error| Failure::new(Exit::Input, cannot_read("policies", path), &error))?,
-        None => PoliciesDefinition::builtin(),
-    };
-    policies::load(&chain)
+            .map_err(|error| Failure::new(Exit::Input, cannot_read("policies", path), &error)),
+        None => Ok(PoliciesDefinition::builtin()),
+    }
 }
 
 /// Why a replay of `named` cannot be, or cannot go on.
@@ -132,16 +136,21 @@ fn read_faults(path: &PathBuf) -> Result<Faults, Failure> {
         .map_err(|error| Failure::new(Exit::Input, cannot_read("faults", path), &error))
 }
 
-/// A moment as people write it: RFC 3339, a day, or a day with a time, in UTC where no offset is given.
-fn start(text: Option<&str>) -> Result<Time, Failure> {
-    let Some(text) = text else { return Ok(Time::TRACE_START) };
+/// A moment as people write it: RFC 3339, a day, or a day with a time, in UTC where no offset is given; 1970 or later.
+pub(super) fn calendar(text: &str) -> Option<Time> {
     let zoned = text.parse::<jiff::Timestamp>();
     let civil = || {
         let moment = text.parse::<jiff::civil::DateTime>()?;
         jiff::tz::TimeZone::UTC.to_timestamp(moment)
     };
     let at = zoned.or_else(|_| civil()).ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
-    at.map(Time).ok_or_else(|| {
+    at.map(Time)
+}
+
+/// When the trace begins.
+fn start(text: Option<&str>) -> Result<Time, Failure> {
+    let Some(text) = text else { return Ok(Time::TRACE_START) };
+    calendar(text).ok_or_else(|| {
         Failure::plain(
             Exit::Input,
             format!("--start is {text}, expected a time of day and year, 1970 or later"),

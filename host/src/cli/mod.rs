@@ -2,12 +2,14 @@
 
 mod args;
 mod bench;
+mod compare;
 mod failure;
 mod inputs;
 mod output;
 mod policies;
 mod replay;
 mod trace;
+mod why;
 
 use std::process::ExitCode;
 
@@ -22,6 +24,8 @@ pub fn main() -> ExitCode {
     let terminal = Terminal::new(cli.color, cli.quiet);
     let done = match cli.command {
         Command::Replay(args) => replay::run(&args, &terminal),
+        Command::Compare(args) => compare::run(&args, &terminal),
+        Command::Why(args) => why::run(&args, &terminal),
         Command::Trace(Trace::Stat { traces, seed, output }) => {
             trace::stat(&traces, &seed, output, &terminal)
         }

@@ -11,6 +11,7 @@ mod bounds;
 mod chain;
 mod fact;
 pub mod fleet;
+pub mod inspection;
 pub mod observation;
 mod placing;
 pub mod plan;
@@ -29,6 +30,7 @@ pub use binding::BindTargetError;
 pub use bounds::BoundsNow;
 pub use chain::{OnFailure, Stage};
 pub use fleet::{Node, NodeId, Resources, Taint, TaintEffect};
+pub use inspection::{Inspection, Moved, StageInspection};
 pub use observation::{Counts, Event, Observation, Phase, Report};
 pub use placing::PLACEMENT;
 pub use plan::{Action, Change, Clamp, ClampRule, Plan, StageFailure, StageSaid, Unplaced};
@@ -334,6 +336,7 @@ impl Engine {
         self.generation += 1;
         let now = seen.at;
         let mut plan = Plan { at: now, generation: self.generation, ..Plan::default() };
+        self.placing.moved.clear();
         self.take_in(seen);
         for pass in [Pass::Changes, Pass::Pokes, Pass::Ticks] {
             self.run_pass(pass, now, &mut plan);

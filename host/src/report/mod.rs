@@ -6,16 +6,20 @@
 //! - [`json`] is the outcome as it is; [`schema`] and `docs/replay.md` describe it.
 
 mod changes;
+mod comparison;
+mod deltas;
 mod markup;
 mod numbers;
 mod page;
 mod plot;
 mod service;
 mod spark;
+mod stand;
 mod style;
 mod summary;
 mod table;
 mod timeline;
+mod why;
 
 #[cfg(test)]
 mod sample;
@@ -24,10 +28,13 @@ mod tests;
 
 use crate::ledger::Outcome;
 
+pub use comparison::comparison_page;
+pub use deltas::{comparison, comparison_markdown};
 pub use page::page;
 pub use style::Style;
 pub use summary::summary;
 pub use timeline::{Columns, timeline};
+pub use why::why;
 
 /// How many lines a timeline has where nobody asks for another number.
 pub const LINES: usize = 60;

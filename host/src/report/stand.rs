@@ -1,0 +1,105 @@
+//! What stands behind a decision, as lines: the inputs, figures and answers of each stage, and where replicas went.
+
+use super::numbers::{plain, short};
+use crate::engine::inspection::{InputRead, Inspection, Move, Moved, StageInspection};
+
+/// A number as people read it; a dash where there was no data.
+pub(super) fn number(value: Option<f64>) -> String {
+    match value {
+        None => "–".to_owned(),
+        // To six digits after the point at most: what policies see to the last bit reads as what it is.
+        Some(value) if value < 0.0 => format!("-{}", number(Some(-value))),
+        Some(value) if value == value.trunc() && value < 1e15 => short(value),
+        Some(value) => {
+            let digits = if value < 0.01 { 6 } else { 3 };
+            let text = format!("{value:.digits$}");
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+    }
+}
+
+/// What an input is, in words: `concurrency over 60 s, linear`.
+pub(super) fn input_name(input: &InputRead) -> String {
+    let name = plain(&input.name);
+    match (input.span_s, input.averaging) {
+        (Some(span), Some("linear")) => format!("{name} over {span} s"),
+        (Some(span), Some(averaging)) => format!("{name} over {span} s, {averaging}"),
+        (Some(_) | None, _) => match &input.stage {
+            Some(stage) => format!("{name} of {}", plain(stage)),
+            None => name,
+        },
+    }
+}
+
+/// What it read.
+pub(super) fn input_value(input: &InputRead) -> String {
+    match (&input.text, input.kind) {
+        (Some(text), _) => plain(text),
+        (None, "missing") => "not given here".to_owned(),
+        (None, _) => number(input.value),
+    }
+}
+
+/// What a stage wants, in a word or two.
+pub(super) fn wants(stage: &StageInspection) -> String {
+    match (stage.wanted, stage.is_applied) {
+        (None, _) => "nothing yet".to_owned(),
+        (Some(wanted), true) => wanted.to_string(),
+        (Some(wanted), false) => format!("{wanted} still"),
+    }
+}
+
+/// Every number behind a target's plan with a name that tells its stage: to be put beside another's.
+pub(super) fn rows(inspection: &Inspection) -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    for stage in &inspection.stages {
+        let name = plain(&stage.stage);
+        for input in &stage.inputs {
+            rows.push((format!("{name} reads {}", input_name(input)), input_value(input)));
+        }
+        for figure in &stage.figures {
+            rows.push((format!("{name}: {}", plain(&figure.name)), number(figure.value)));
+        }
+        rows.push((format!("{name} wants"), wants(stage)));
+    }
+    rows.push(("within bounds".to_owned(), inspection.desired.to_string()));
+    rows
+}
+
+/// Where a replica went and why, on one line.
+pub(super) fn moved(moved: &Moved) -> String {
+    let Moved { replica, what, node, reason, .. } = moved;
+    let node = node.as_deref().map(plain);
+    let went = match (what, node) {
+        (Move::Starts, Some(node)) => format!("starts on {node}"),
+        (Move::Leaves, Some(node)) => format!("leaves {node}"),
+        (Move::Stays, Some(node)) => format!("stays on {node}"),
+        (Move::Leaves, None) => "leaves".to_owned(),
+        (Move::Stays, None) => "stays".to_owned(),
+        (Move::Starts | Move::Waits, _) => "waits for a node".to_owned(),
+    };
+    match reason.as_str() {
+        "" => format!("replica {replica} {went}"),
+        reason => format!("replica {replica} {went}: {}", plain(reason)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_policies_see_read_as_what_they_are() {
+        let values = [
+            None,
+            Some(0.0),
+            Some(12.0),
+            Some(1_234.0),
+            Some(2.099_999_9),
+            Some(-197.5),
+            Some(0.001_25),
+        ];
+        let told: Vec<String> = values.into_iter().map(number).collect();
+        assert_eq!(told, ["–", "0", "12", "1,234", "2.1", "-197.5", "0.00125"]);
+    }
+}
