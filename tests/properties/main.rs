@@ -114,8 +114,8 @@ proptest! {
 
     #[test]
     fn the_order_of_targets_changes_no_decision(case in case(6), by in any::<prop::sample::Index>(), turned in any::<bool>()) {
-        for which in Which::BOTH {
-            let mut asked = Asked::new(which, which.sandboxed());
+        for (which, policy) in Which::BOTH.into_iter().flat_map(|which| [(which, which.native()), (which, which.sandboxed())]) {
+            let mut asked = Asked::new(which, policy);
             let order = |n: usize| {
                 let mut order: Vec<usize> = (0..n).collect();
                 order.rotate_left(by.index(n));
