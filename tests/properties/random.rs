@@ -40,7 +40,7 @@ const CLUSTER: &[Draw] = &[
     ("initial-scale", &["1", "3", "50"], None),
     ("allow-zero-initial-scale", &["true", "false"], None),
     ("min-scale", &["0", "1", "2"], None),
-    ("max-scale", &["0", "4", "100", "2147483647"], None),
+    ("max-scale", &["0", "4", "5", "100", "2147483647"], None),
     ("activator-capacity", &["1", "100", "1000000"], None),
     ("tick-interval", &["100ms", "2s", "15s", "1h"], None),
 ];
@@ -100,9 +100,9 @@ pub fn service() -> impl Strategy<Value = Service> {
     })
 }
 
-/// A quarter of the settings, in the extreme or somewhere between.
+/// A third of the settings, in the extreme or somewhere between.
 fn texts(table: &'static [Draw]) -> impl Strategy<Value = BTreeMap<String, String>> {
-    let draws: Vec<_> = table.iter().map(|draw| prop::option::weighted(0.25, text(draw))).collect();
+    let draws: Vec<_> = table.iter().map(|draw| prop::option::weighted(0.35, text(draw))).collect();
     draws.prop_map(|texts| texts.into_iter().flatten().collect())
 }
 
