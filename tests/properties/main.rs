@@ -15,7 +15,7 @@ use asked::{Asked, Row, START_MS, Said, Which, ready};
 use random::{Moment, Service};
 
 /// The same cases in every run.
-pub fn config(cases: u32) -> ProptestConfig {
+fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {
         cases,
         failure_persistence: None,
@@ -26,14 +26,14 @@ pub fn config(cases: u32) -> ProptestConfig {
 
 /// Services with what is seen of each, and the pauses between the decisions about all of them.
 #[derive(Clone, Debug)]
-pub struct Case {
-    pub services: Vec<(Service, Vec<Moment>)>,
-    pub pauses: Vec<u64>,
+struct Case {
+    services: Vec<(Service, Vec<Moment>)>,
+    pauses: Vec<u64>,
 }
 
 const TURNS: usize = 10;
 
-pub fn case(services: usize) -> impl Strategy<Value = Case> {
+fn case(services: usize) -> impl Strategy<Value = Case> {
     let service = (random::service(), random::moments(TURNS));
     let parts = (
         prop::collection::vec(service, 1..=services),
@@ -43,14 +43,14 @@ pub fn case(services: usize) -> impl Strategy<Value = Case> {
 }
 
 /// What is asked about in one turn and what was said, in the order of services.
-pub struct Turn<'a> {
-    pub at_ms: u64,
-    pub rows: Vec<Row<'a>>,
-    pub said: Vec<Said>,
+struct Turn<'a> {
+    at_ms: u64,
+    rows: Vec<Row<'a>>,
+    said: Vec<Said>,
 }
 
 /// Every turn of a case, each on the states of the one before.
-pub fn turns<'a>(case: &'a Case, asked: &mut Asked) -> Vec<Turn<'a>> {
+fn turns<'a>(case: &'a Case, asked: &mut Asked) -> Vec<Turn<'a>> {
     let first = |(service, moments): &'a (Service, Vec<Moment>)| (service, ready(moments[0], 1));
     let born: Vec<_> = case.services.iter().map(first).collect();
     let mut states = asked.born(&born);
@@ -59,17 +59,11 @@ pub fn turns<'a>(case: &'a Case, asked: &mut Asked) -> Vec<Turn<'a>> {
     let mut turns = Vec::new();
     for (turn, pause) in case.pauses.iter().enumerate() {
         at_ms += pause;
-        let row = |(((service, moments), state), wanted): (
-            ((&'a Service, &'a Vec<Moment>), Vec<u8>),
-            &u32,
-        )| Row {
-            service,
-            moment: moments[turn],
-            ready: ready(moments[turn], *wanted),
-            state,
-        };
-        let services = case.services.iter().map(|(service, moments)| (service, moments));
-        let rows: Vec<Row<'a>> = services.zip(states).zip(&wanted).map(row).collect();
+        let mut rows = Vec::new();
+        for (((service, moments), state), wanted) in case.services.iter().zip(states).zip(&wanted) {
+            let moment = moments[turn];
+            rows.push(Row { service, moment, ready: ready(moment, *wanted), state });
+        }
         let said = asked.decide(at_ms, &rows);
         states = said.iter().map(|said| said.state.clone()).collect();
         for (wanted, said) in wanted.iter_mut().zip(&said).filter(|(_, said)| said.apply) {
