@@ -37,14 +37,34 @@ impl Services {
     /// much that every service wants another number of replicas than a tick ago, and the stages after the first are asked about
     /// all of them as well, until they settle; without, it moves a little.
     pub fn new(count: u32, moves: bool, stages: Vec<(&str, Box<dyn ScalingPolicy>)>) -> Services {
+        Services::of(&document(), count, moves, stages)
+    }
+
+    /// The same with every setting of a built-in profile, its windows above all.
+    pub fn of_profile(
+        name: &str,
+        count: u32,
+        stages: Vec<(&str, Box<dyn ScalingPolicy>)>,
+    ) -> Services {
+        let profile = tidegate_settings::profile(name).expect("it is built in").config();
+        let service = serde_json::json!({"annotations": {}, "containerConcurrency": 8});
+        let document = serde_json::json!({"settings": {}, "profile": profile, "service": service});
+        Services::of(&document.to_string(), count, false, stages)
+    }
+
+    fn of(
+        document: &str,
+        count: u32,
+        moves: bool,
+        stages: Vec<(&str, Box<dyn ScalingPolicy>)>,
+    ) -> Services {
         let options =
             Options { tick_ms: TICK_MS, explains: false, gateway_is_always_in_path: true };
-        let document = document();
         let stages: Vec<Stage> = stages
             .into_iter()
             .map(|(name, policy)| Stage::new(name, policy, OnFailure::Hold))
             .collect();
-        let settings = vec![document; stages.len()];
+        let settings = vec![document.to_owned(); stages.len()];
         let mut engine =
             Engine::new(options, stages, Box::new(Nowhere), None).expect("it asks for nothing");
         let specs = (0..count).map(|nth| {
