@@ -216,7 +216,8 @@ pub(super) fn config(limits: &Limits, slots: &Slots) -> Config {
         .consume_fuel(true)
         .max_wasm_stack(limits.stack_bytes)
         .wasm_relaxed_simd(false)
-        .wasm_multi_memory(false)
+        // Calls between a component's parts copy from one memory to another.
+        .wasm_multi_memory(limits.memories > 1)
         .wasm_memory64(false);
     if let Slots::Pooled = slots {
         let memories = limits.memories.max(1);
