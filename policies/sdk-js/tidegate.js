@@ -8,7 +8,7 @@
 // lives on; and there is no clock and no randomness, though JavaScript has names for them.
 
 /** `until` of a decision that stays the same for ever if every input does. */
-export const FOR_EVER = 18446744073709551615n;
+export const FOR_EVER = Infinity;
 
 /** That many replicas, before the host's bounds. `until`: Unix milliseconds; until then it stays the same if every input does. */
 export const wanted = (replicas, until = 0) => ({ wanted: replicas, apply: true, until });
@@ -167,9 +167,9 @@ export function scalingPolicy({ stateSchema, bind, init, decide }) {
       blaming(at, () => {
         const state = ends > begins ? fromBytes(batch.states.bytes.subarray(begins, ends)) : undefined;
         const decision = decide(params[batch.paramsOf[at]].params, state, seen, notes);
-        wantedOf[at] = decision.wanted;
+        wantedOf[at] = asU32(decision.wanted);
         apply[at] = decision.apply;
-        nextAtMs[at] = decision.until;
+        nextAtMs[at] = asU64(decision.until);
         states.push(decision.state === undefined ? state : decision.state);
       });
       begins = ends;
@@ -181,7 +181,7 @@ export function scalingPolicy({ stateSchema, bind, init, decide }) {
       const want = new Wants();
       try {
         const params = bind(JSON.parse(text), want);
-        return { ...want.program, params: toBytes({ outputs: want.program.outputs.length, params }) };
+        return { ...want.program, params: Uint8Array.from(toBytes({ outputs: want.program.outputs.length, params })) };
       } catch (error) {
         if (error instanceof Faults) throw error.list;
         throw [{ path: "", message: told(error) }];
@@ -222,6 +222,12 @@ class States {
   }
 }
 
+/** A u32 as the engine takes it: what has the highest bit set crosses only as the negative number of the same bits. */
+const asU32 = (value) => (value > 0x7fffffff ? value - 0x100000000 : value);
+
+/** A u64 likewise. The largest crosses as no number; half of it is the year 292,278,994. */
+const asU64 = (value) => Math.min(value, 2 ** 63 - 1024);
+
 /** What is thrown over target `at` becomes a failure that names it. */
 function blaming(at, work) {
   try {
@@ -239,14 +245,17 @@ const told = (error) => {
 /** Plain data as bytes: JSON with every letter beyond ASCII escaped, so that a byte is a letter. */
 function toBytes(value) {
   const text = JSON.stringify(value);
-  const ascii = text.replace(/[^\x00-\x7f]/g, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
-  const bytes = new Uint8Array(ascii.length);
-  for (let at = 0; at < bytes.length; at++) bytes[at] = ascii.charCodeAt(at);
+  const bytes = [];
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code < 0x80) bytes.push(code);
+    else for (const letter of `\\u${code.toString(16).padStart(4, "0")}`) bytes.push(letter.charCodeAt(0));
+  }
   return bytes;
 }
 
 function fromBytes(bytes) {
   let text = "";
-  for (let at = 0; at < bytes.length; at += 4096) text += String.fromCharCode(...bytes.subarray(at, at + 4096));
+  for (let at = 0; at < bytes.length; at += 4096) text += String.fromCharCode.apply(null, bytes.subarray(at, at + 4096));
   return JSON.parse(text);
 }
