@@ -185,6 +185,7 @@ fn push_length(bytes: &mut Vec<u8>, mut length: usize) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Limits, load};
     use super::*;
 
     /// What is said of a module in the text format, with all functions of scaling but the one that is `left_out`.
@@ -212,8 +213,8 @@ mod tests {
         let module = wat::parse_str(text + ")").expect("it parses");
         match componentize(&module) {
             Ok(component) => {
-                let parts = (component.len() - module.len()) / 1_000;
-                format!("a component with {parts} kB around the module")
+                let exports = load::check(&component, &Limits::default()).expect("a policy");
+                format!("a policy, scales: {}, places: {}", exports.scaling, exports.placement)
             }
             Err(error) => {
                 let source = std::error::Error::source(&error);
@@ -229,7 +230,7 @@ mod tests {
         let none = "";
         let printf = "(import \"env\" \"printf\" (func))";
         for (imports, left_out, decide, expected) in [
-            (none, none, decide, "a component with 3 kB around the module"),
+            (none, none, decide, "a policy, scales: true, places: false"),
             (
                 none,
                 "migrate",
@@ -238,7 +239,7 @@ mod tests {
             ),
             (none, "cabi_realloc", decide, "the module does not export cabi_realloc"),
             (printf, none, decide, "the module imports env.printf, and a policy imports nothing"),
-            (none, none, "(param i64) (result i32)", "?"),
+            (none, none, "(param i64) (result i32)", "a function of the module has another type than the contract: lowered parameter types `[I32]` do not match parameter types `[I64]` of core function 3"),
         ] {
             assert_eq!(told(imports, left_out, decide), expected);
         }
