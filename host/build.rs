@@ -2,6 +2,9 @@
 //! workspace of their own, for another target, so this calls cargo again, with a target folder that the outer cargo does not
 //! lock and that `build`, `test` and `clippy` share.
 
+#[path = "build/wrapper.rs"]
+mod wrapper;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -43,6 +46,10 @@ fn build() -> Result<(), String> {
     for source in ["policies/Cargo.toml", "policies/Cargo.lock", "wit", "fixtures/hostile/guest"] {
         println!("cargo::rerun-if-changed={}", root.join(source).display());
     }
+    for source in ["build.rs", "build"] {
+        println!("cargo::rerun-if-changed={source}");
+    }
+    wrapper::write(&root.join("wit"), &out)?;
     check_std()?;
 
     // OUT_DIR is `<profile's folder>/build/<package>-<hash>/out`, and the hash differs between commands.

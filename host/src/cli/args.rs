@@ -51,6 +51,11 @@ pub(super) enum Command {
     /// Measure what a decision costs on this machine: native against sandboxed.
     #[command(after_help = "Example:\n  tidegate bench -o json")]
     Bench(Bench),
+    /// Make a component of a core module that clang left.
+    #[command(
+        after_help = "Example:\n  tidegate componentize office_hours.core.wasm -O office_hours.wasm"
+    )]
+    Componentize(super::componentize::Componentize),
     /// Print a completion script for a shell.
     #[command(
         after_help = "Example:\n  tidegate completions bash > ~/.local/share/bash-completion/completions/tidegate"

@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod compare;
+mod componentize;
 mod failure;
 mod inputs;
 mod output;
@@ -30,6 +31,7 @@ pub fn main() -> ExitCode {
             trace::stat(&traces, &seed, output, &terminal)
         }
         Command::Bench(args) => bench::run(&args, &terminal),
+        Command::Componentize(args) => componentize::run(&args, &terminal),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut script);

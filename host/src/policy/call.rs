@@ -73,6 +73,7 @@ impl Caller {
     fn store(&self, allowance: Allowance) -> Store<Room> {
         let room = Room {
             memory_bytes: usize::try_from(self.limits.memory_bytes).unwrap_or(usize::MAX),
+            memory_taken: 0,
             table_elements: self.limits.table_elements as usize,
         };
         let mut store = Store::new(self.pre.engine(), room);
@@ -188,7 +189,9 @@ fn is_of_the_language(name: &str) -> bool {
 /// How much room an instance has. Growing beyond it ends the call: a policy that goes on without what it asked for would only
 /// fail in a way that is harder to read.
 pub(super) struct Room {
+    /// Of all memories together.
     memory_bytes: usize,
+    memory_taken: usize,
     table_elements: usize,
 }
 
@@ -204,12 +207,20 @@ enum Full {
 impl ResourceLimiter for Room {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         bytes: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let limit = self.memory_bytes;
-        if bytes > limit { Err(Full::Memory { bytes, limit }.into()) } else { Ok(true) }
+        let taken = self.memory_taken.saturating_sub(current).saturating_add(bytes);
+        if taken > limit {
+            return Err(Full::Memory { bytes: taken, limit }.into());
+        }
+        // Beyond what a memory may grow to by its own words, it does not grow.
+        if maximum.is_none_or(|maximum| bytes <= maximum) {
+            self.memory_taken = taken;
+        }
+        Ok(true)
     }
 
     fn table_growing(

@@ -14,6 +14,7 @@ pub mod quarantine;
 mod sandbox;
 mod told;
 pub mod wire;
+pub mod wrap;
 
 pub use compile::{SUBCOMMAND as COMPILE_SUBCOMMAND, compile_child};
 pub use component::ComponentScaling;
@@ -22,6 +23,7 @@ pub use load::LoadError;
 pub use places::ComponentPlacement;
 pub use quarantine::Quarantine;
 pub use sandbox::{Package, Sandbox, SandboxError, digest_of};
+pub(crate) use told::size;
 
 use wire::{
     Batch, Births, Candidates, Decisions, Explanation, Fault, Inheritance, PlacementInput,
