@@ -1,0 +1,85 @@
+//! Keeps spare replicas on top of what the stages before it want, for load that grows faster than a replica starts. A target of which
+//! nothing is wanted gets none, so it still scales to zero.
+
+use serde::{Deserialize, Serialize};
+use tidegate_policy::{Causes, Column, Decision, Document, Faults, Notes, Scaling, Seen, Wants};
+
+/// The policy.
+#[derive(Debug)]
+pub struct Policy;
+
+tidegate_policy::export_scaling!(Policy);
+
+/// What its user writes under `settings` of the stage.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Settings {
+    /// Spare replicas for every hundred that are wanted, rounded up.
+    percent: f64,
+    /// At least so many spare ones.
+    at_least: u32,
+    /// At most so many.
+    at_most: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { percent: 20.0, at_least: 1, at_most: 4 }
+    }
+}
+
+/// What `bind` makes of the settings: all that `decide` reads, the column of its input included.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Params {
+    spare: Settings,
+    proposal: Column,
+}
+
+impl Scaling for Policy {
+    type Settings = Settings;
+    type Params = Params;
+    /// Nothing is remembered: equal proposals get equal answers.
+    type State = ();
+    // Count this up when `State` becomes something, and whenever its layout changes.
+    const STATE_SCHEMA: &'static str = "template-stage/1";
+
+    fn bind(document: Document<Settings>, want: &mut Wants) -> Result<Params, Faults> {
+        let spare = document.settings;
+        let mut faults = Faults::default();
+        if !(0.0..=1_000.0).contains(&spare.percent) {
+            let found = spare.percent;
+            faults.push("settings.percent", format!("found {found}, expected 0 to 1000"));
+        }
+        if spare.at_least > spare.at_most {
+            let (found, at_most) = (spare.at_least, spare.at_most);
+            faults.push(
+                "settings.atLeast",
+                format!("found {found}, expected at most atMost, which is {at_most}"),
+            );
+        }
+        // `CHANGE` comes whenever the stages before this one want something else.
+        want.causes(Causes::CREATED | Causes::CHANGE);
+        faults.or(Params { spare, proposal: want.output("proposal") })
+    }
+
+    fn init(_: &Params, _at_ms: u64, _ready: Option<f64>) {}
+
+    fn decide(params: &Params, _: &mut (), seen: &Seen<'_>, notes: &mut Notes<'_>) -> Decision {
+        let Some(proposed) = seen.known(params.proposal).map(|proposed| proposed as u32) else {
+            return Decision::hold().standing();
+        };
+        let Settings { percent, at_least, at_most } = params.spare;
+        let part = (f64::from(proposed) * percent / 100.0).ceil() as u32;
+        let spare = if proposed == 0 { 0 } else { part.clamp(at_least, at_most) };
+        if spare > 0 {
+            // Without a reason, that of the stage before stands in the timeline.
+            notes.reason(|| format!("{spare} spare on top of {proposed}"));
+        }
+        notes.figure("proposed, replicas", f64::from(proposed));
+        notes.figure("spare, replicas", f64::from(spare));
+        Decision::replicas(proposed.saturating_add(spare)).standing()
+    }
+}
+
+#[cfg(test)]
+mod tests;
