@@ -15,8 +15,8 @@ use crate::compare::{Comparison, Gate, Parting, Stand, Trail};
 use crate::definitions::policies::{PoliciesDefinition, PolicyRef};
 use crate::engine::{Engine, Observation, PLACEMENT, Plan, TargetId};
 use crate::ledger::{Outcome, UNPLACED};
-use crate::policy::builtin;
-use crate::replay::{Policies, Replay};
+use crate::policy::{Limits, builtin, load};
+use crate::replay::{Policies, Replay, ReplayError};
 use crate::report::{self, Style};
 use crate::time::Time;
 
@@ -194,7 +194,7 @@ impl<'a> Side<'a> {
         Replay::new(setting, policies).map_err(|error| self.cannot(&error))
     }
 
-    fn cannot(&self, error: &crate::replay::ReplayError) -> Failure {
+    fn cannot(&self, error: &ReplayError) -> Failure {
         let traces: Vec<String> =
             self.inputs.traces.iter().map(|path| path.display().to_string()).collect();
         inputs::cannot_replay(&format!("{} with {}", traces.join(", "), self.name), error)
@@ -291,7 +291,7 @@ fn put_in_place(
     };
     let named = |name: &str| chain.scaling.iter().position(|stage| stage.name == name);
     let at = match stage {
-        None if chain.placement == policy || own == "affinity" => {
+        None if !scales(&policy, &chain.limits) => {
             chain.placement = policy;
             return Ok(());
         }
@@ -304,6 +304,15 @@ fn put_in_place(
     };
     chain.scaling[at].policy = policy;
     Ok(())
+}
+
+/// Whether a component scales. Of one that cannot be used, loading says why.
+fn scales(policy: &PolicyRef, limits: &Limits) -> bool {
+    let check = |bytes: &[u8]| load::scales(bytes, limits).unwrap_or(true);
+    match policy {
+        PolicyRef::Builtin(name) => builtin::builtin(name).is_none_or(check),
+        PolicyRef::File(path) => std::fs::read(path).map_or(true, |bytes| check(&bytes)),
+    }
 }
 
 /// Says what people should know of the input; what both have to say, once.

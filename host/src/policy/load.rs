@@ -224,6 +224,15 @@ pub(super) struct Exports {
     pub(super) placement: bool,
 }
 
+/// Whether a component scales; one that does not places. It is checked for that, and nothing of it is compiled.
+///
+/// # Errors
+///
+/// When it is not one that this host can run.
+pub fn scales(component: &[u8], limits: &Limits) -> Result<bool, LoadError> {
+    check(component, limits).map(|exports| exports.scaling)
+}
+
 /// Checks a file that is to become a policy.
 pub(super) fn check(bytes: &[u8], limits: &Limits) -> Result<Exports, LoadError> {
     if bytes.len() > limits.package_bytes {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::deltas::{Cells, cells, figures, over, setup, side_by_side, stood, told_services};
 use super::markup::escaped;
-use super::numbers::{clock, short};
+use super::numbers::{clock, counted, short};
 use super::plot::{Line, Mark, Merge, Plot, merged};
 use super::service::span;
 use super::stand::moved;
@@ -66,8 +66,8 @@ pub fn comparison_page(comparison: &Comparison, a: &Outcome, b: &Outcome) -> Str
         let deltas =
             told.iter().find(|(told, _)| told == name).map(|(_, deltas)| deltas.as_slice());
         let differs = match deltas {
-            Some(deltas) => format!("{} numbers differ", deltas.len()),
-            None if order.len() == 1 => String::new(),
+            Some(deltas) => summed_up(deltas),
+            None if order.len() == 1 => summed_up(&comparison.metrics.iter().collect::<Vec<_>>()),
             None => "all numbers the same".to_owned(),
         };
         let _ = write!(
@@ -76,14 +76,31 @@ pub fn comparison_page(comparison: &Comparison, a: &Outcome, b: &Outcome) -> Str
             if nth < OPEN { " open" } else { "" },
             escaped(name)
         );
-        if let Some(deltas) = deltas.filter(|_| nth < TOLD) {
-            html += &table("", deltas);
-        }
         let parting = comparison.parting.as_ref().filter(|parting| parting.service == *name);
         html += &plots(name, &a.services[position].series, &other.series, parting);
+        if let Some(deltas) = deltas.filter(|_| nth < TOLD) {
+            let title = counted(deltas.len() as u64, "number");
+            let verb = if deltas.len() == 1 { "differs" } else { "differ" };
+            let _ = write!(
+                html,
+                "<details class=\"list\"><summary>{title} {verb}</summary>{}</details>",
+                table("", deltas)
+            );
+        }
         html += "</details>\n";
     }
     html + "</section>\n</body></html>\n"
+}
+
+/// What people ask for first: what was saved or spent more, and what that did to waits.
+fn summed_up(deltas: &[&Delta]) -> String {
+    let told = ["gpu_minutes", "cost", "wait_s.p95", "requests.expired"];
+    let told = told.iter().filter_map(|name| {
+        let delta = deltas.iter().find(|delta| delta.metric == *name)?;
+        let Cells { title, delta: more, .. } = cells(delta);
+        (delta.delta != 0.0).then(|| format!("{title} {more}"))
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 fn gates(comparison: &Comparison) -> String {
@@ -144,17 +161,24 @@ fn parted(parting: &Parting) -> String {
         html += "</div>";
     }
     html += "<div class=\"wide\"><table class=\"deltas\"><thead><tr><th>the numbers behind it</th><th>A</th><th>B</th></tr></thead><tbody>";
+    let mut same = String::new();
+    let mut alike = 0;
     for (name, a, b) in side_by_side(parting) {
-        let class = if a == b { " class=\"same\"" } else { "" };
-        let _ = write!(
-            html,
-            "<tr{class}><th scope=\"row\">{}</th><td>{}</td><td>{}</td></tr>",
-            escaped(&name),
-            escaped(&a),
-            escaped(&b)
-        );
+        let (name, a, b, is_same) = (escaped(&name), escaped(&a), escaped(&b), a == b);
+        if is_same {
+            alike += 1;
+            let _ = write!(same, "<tr><th scope=\"row\">{name}</th><td>{a}</td></tr>");
+        } else {
+            let _ = write!(html, "<tr><th scope=\"row\">{name}</th><td>{a}</td><td>{b}</td></tr>");
+        }
     }
-    html + "</tbody></table></div>"
+    html += "</tbody></table></div>";
+    let _ = write!(
+        html,
+        "<details class=\"list\"><summary>{}: the same on both sides</summary><table class=\"deltas\"><tbody>{same}</tbody></table></details>",
+        counted(alike, "further number")
+    );
+    html
 }
 
 /// A plot of both runs: what is drawn, how steps merge, whether values are whole, how high.

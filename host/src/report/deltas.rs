@@ -96,7 +96,8 @@ fn metric(name: &str) -> &'static Metric {
 /// A number in its unit, as people read it.
 fn value(metric: &Metric, value: f64) -> String {
     match metric.unit {
-        Unit::Count | Unit::Minutes => short(value),
+        Unit::Count | Unit::Minutes if value == value.trunc() => short(value),
+        Unit::Count | Unit::Minutes => format!("{value:.1}"),
         Unit::Seconds if value == 0.0 => "0 s".to_owned(),
         Unit::Seconds => format!("{} s", measure(value)),
         Unit::Dollars => dollars(value),
@@ -207,7 +208,9 @@ fn parted(parting: &Parting, style: Style) -> String {
         }
     }
     text.push('\n');
-    let numbers = side_by_side(parting);
+    let mut numbers = side_by_side(parting);
+    let all = numbers.len();
+    numbers.retain(|(_, a, b)| a != b);
     let name = numbers.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0);
     let (a, b) = (
         numbers.iter().map(|(_, a, _)| a.chars().count()).max().unwrap_or(0).max(6),
@@ -215,10 +218,10 @@ fn parted(parting: &Parting, style: Style) -> String {
     );
     text += &style.paint(Ink::Faint, &format!("  {:name$}  {:>a$}  {:>b$}\n", "", "A", "B"));
     for (title, one, other) in &numbers {
-        let ink = if one == other { Ink::Faint } else { Ink::Usual };
-        text += &style.paint(ink, &format!("  {title:<name$}  {one:>a$}  {other:>b$}"));
-        text.push('\n');
+        text += &format!("  {title:<name$}  {one:>a$}  {other:>b$}\n");
     }
+    let same = counted((all - numbers.len()) as u64, "further number");
+    text += &style.paint(Ink::Faint, &format!("  {same} behind it: the same on both sides\n"));
     text
 }
 
@@ -259,7 +262,8 @@ pub(super) fn clamp(clamp: &crate::engine::Clamp) -> String {
 
 /// The numbers behind both, stage by stage: inputs, figures, what was wanted.
 pub(super) fn side_by_side(parting: &Parting) -> Vec<(String, String, String)> {
-    let (a, b) = (rows(&parting.a.inspection), rows(&parting.b.inspection));
+    let start = parting.at_ms - (parting.at_s * 1e3).round() as u64;
+    let (a, b) = (rows(&parting.a.inspection, start), rows(&parting.b.inspection, start));
     let absent = || "–".to_owned();
     let mut lines: Vec<(String, String, String)> = Vec::new();
     let mut taken = vec![false; b.len()];

@@ -1,7 +1,8 @@
 //! What stands behind a decision, as lines: the inputs, figures and answers of each stage, and where replicas went.
 
-use super::numbers::{plain, short};
+use super::numbers::{clock, plain, short};
 use crate::engine::inspection::{InputRead, Inspection, Move, Moved, StageInspection};
+use crate::time::Time;
 
 /// A number as people read it; a dash where there was no data.
 pub(super) fn number(value: Option<f64>) -> String {
@@ -15,6 +16,20 @@ pub(super) fn number(value: Option<f64>) -> String {
             let text = format!("{value:.digits$}");
             text.trim_end_matches('0').trim_end_matches('.').to_owned()
         }
+    }
+}
+
+/// The same; where the name says that it is a moment in Unix time, as that since the `start` of the run.
+pub(super) fn figure(name: &str, value: Option<f64>, start: Time) -> String {
+    let ms = match value {
+        Some(value) if name.ends_with("Unix ms") || name.ends_with("-since-ms") => value,
+        Some(value) if name.ends_with("Unix s") => value * 1e3,
+        Some(_) | None => return number(value),
+    };
+    if ms >= start.0 as f64 && ms < 1e15 {
+        clock((ms - start.0 as f64) / 1e3)
+    } else {
+        number(value)
     }
 }
 
@@ -32,11 +47,11 @@ pub(super) fn input_name(input: &InputRead) -> String {
 }
 
 /// What it read.
-pub(super) fn input_value(input: &InputRead) -> String {
+pub(super) fn input_value(input: &InputRead, start: Time) -> String {
     match (&input.text, input.kind) {
         (Some(text), _) => plain(text),
         (None, "missing") => "not given here".to_owned(),
-        (None, _) => number(input.value),
+        (None, _) => figure(&input.name, input.value, start),
     }
 }
 
@@ -50,15 +65,16 @@ pub(super) fn wants(stage: &StageInspection) -> String {
 }
 
 /// Every number behind a target's plan with a name that tells its stage: to be put beside another's.
-pub(super) fn rows(inspection: &Inspection) -> Vec<(String, String)> {
+pub(super) fn rows(inspection: &Inspection, start: Time) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     for stage in &inspection.stages {
         let name = plain(&stage.stage);
         for input in &stage.inputs {
-            rows.push((format!("{name} reads {}", input_name(input)), input_value(input)));
+            rows.push((format!("{name} reads {}", input_name(input)), input_value(input, start)));
         }
         for figure in &stage.figures {
-            rows.push((format!("{name}: {}", plain(&figure.name)), number(figure.value)));
+            let value = self::figure(&figure.name, figure.value, start);
+            rows.push((format!("{name}: {}", plain(&figure.name)), value));
         }
         rows.push((format!("{name} wants"), wants(stage)));
     }
@@ -100,6 +116,10 @@ mod tests {
             Some(0.001_25),
         ];
         let told: Vec<String> = values.into_iter().map(number).collect();
+        let moment = |name, value| figure(name, Some(value), Time(1_000_000));
+        assert_eq!(moment("next look, Unix ms", 1_060_000.0), "0:01:00");
+        assert_eq!(moment("gateway-in-path-since-ms", 2_000.0), "2,000", "before the run");
+        assert_eq!(moment("wanted, replicas", 1_060_000.0), "1,060,000");
         assert_eq!(told, ["–", "0", "12", "1,234", "2.1", "-197.5", "0.00125"]);
     }
 }

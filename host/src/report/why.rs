@@ -4,9 +4,9 @@ use jiff::Timestamp;
 
 use super::deltas::clamp;
 use super::numbers::{clock, counted, grouped, plain, short_digest};
-use super::stand::{input_name, input_value, moved, number, wants};
+use super::stand::{figure, input_name, input_value, moved, wants};
 use super::style::{Ink, Style, wrapped};
-use crate::engine::inspection::{Inspection, Move, StageInspection};
+use crate::engine::inspection::{Inspection, Move, Number, StageInspection};
 use crate::time::Time;
 use crate::why::{ChangeAt, FailureAt, MovedAt, Why};
 
@@ -75,10 +75,12 @@ pub fn why(why: &Why, lists: bool, style: Style) -> String {
     {
         let at = clock(seconds(why, changed.change.at_ms));
         text += &title(&format!("what changed it, at {at}"), style);
-        text += &stages(why, &changed.inspection, style);
+        text += &stages(why, &changed.inspection, None, style);
         text += &title("what stands behind it now", style);
+        text += &stages(why, force, Some(&changed.inspection), style);
+    } else {
+        text += &stages(why, force, None, style);
     }
-    text += &stages(why, force, style);
     text += &moves(why, style);
     text
 }
@@ -186,7 +188,8 @@ fn failures(why: &Why, style: Style) -> String {
     text
 }
 
-fn stages(why: &Why, inspection: &Inspection, style: Style) -> String {
+/// Every stage; those that were not asked since `before` in a line.
+fn stages(why: &Why, inspection: &Inspection, before: Option<&Inspection>, style: Style) -> String {
     let mut text = String::new();
     for (nth, stage) in inspection.stages.iter().enumerate() {
         text.push('\n');
@@ -195,6 +198,13 @@ fn stages(why: &Why, inspection: &Inspection, style: Style) -> String {
         text += &style.paint(Ink::Strong, &format!("{}. {}", nth + 1, plain(&stage.stage)));
         text += &style.paint(Ink::Faint, &format!("  {digest}{by}"));
         text.push('\n');
+        let earlier = before.and_then(|before| before.stages.get(nth));
+        if let Some(earlier) = earlier.filter(|earlier| *earlier == stage) {
+            let at = earlier.asked_at.map_or(String::new(), |at| clock(seconds(why, at)));
+            text +=
+                &named("asked", Ink::Usual, &format!("at {at}, as above, and not since"), style);
+            continue;
+        }
         text += &self::stage(why, stage, style);
     }
     text
@@ -228,17 +238,19 @@ fn stage(why: &Why, stage: &StageInspection, style: Style) -> String {
             style,
         );
     }
-    let inputs: Vec<(String, String)> =
-        stage.inputs.iter().map(|input| (input_name(input), input_value(input))).collect();
+    let inputs: Vec<(String, String)> = stage
+        .inputs
+        .iter()
+        .map(|input| (input_name(input), input_value(input, why.start_ms)))
+        .collect();
     text += &columns("reads", &inputs, style);
     if stage.state_bytes > 0 {
         text += &named("state", Ink::Usual, &counted(stage.state_bytes as u64, "byte"), style);
     }
-    let figures: Vec<(String, String)> =
-        stage.figures.iter().map(|figure| (plain(&figure.name), number(figure.value))).collect();
+    let told = |one: &Number| (plain(&one.name), figure(&one.name, one.value, why.start_ms));
+    let figures: Vec<(String, String)> = stage.figures.iter().map(told).collect();
     text += &columns("figures", &figures, style);
-    let outputs: Vec<(String, String)> =
-        stage.outputs.iter().map(|output| (plain(&output.name), number(output.value))).collect();
+    let outputs: Vec<(String, String)> = stage.outputs.iter().map(told).collect();
     text += &columns("gives", &outputs, style);
     let reason = match stage.reason.as_str() {
         "" => String::new(),
