@@ -14,10 +14,10 @@ use wit_parser::abi::{AbiVariant, WasmType};
 use wit_parser::{Resolve, WorldId, WorldItem};
 
 /// The worlds of the contract.
-pub const WORLDS: [&str; 3] = ["scaling-policy", "placement-policy", "policy"];
+pub(crate) const WORLDS: [&str; 3] = ["scaling-policy", "placement-policy", "policy"];
 
 /// Writes `WORLD.head` and `WORLD.tail` for each world of the contract in `wit`.
-pub fn write(wit: &Path, out: &Path) -> Result<(), String> {
+pub(crate) fn write(wit: &Path, out: &Path) -> Result<(), String> {
     let mut resolve = Resolve::default();
     let (package, _) =
         resolve.push_path(wit).map_err(|error| format!("cannot read the contract: {error:#}"))?;
