@@ -32,7 +32,7 @@ test: setup
 
 # Fails where a tool is missing; `make test` passes over what it cannot build.
 languages: build
-	npm install --prefix policies/sdk-js --no-package-lock --no-fund --no-audit
+	npm ci --prefix policies/sdk-js --no-fund --no-audit
 	TIDEGATE=target/release/tidegate policies/sdk-c/build policies/examples/office-hours-c/office_hours.c target/office_hours-c.wasm
 	policies/sdk-js/build policies/examples/office-hours-js/office_hours.js target/office_hours-js.wasm
 	$(CARGO) test --release --locked --workspace --test languages
