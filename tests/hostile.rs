@@ -546,7 +546,7 @@ fn a_component_that_declares_too_much_is_not_compiled() {
     ");
     assert_snapshot!(refusal_of("declares-memories"), @"
     error: the component declares 50 memories, and one is allowed
-     hint: link everything into one module
+     hint: link everything into one module, or raise `limits.memories` in the policies file
     ");
     assert_snapshot!(refusal_of("declares-table"), @"
     error: the component declares tables of 4294967295 elements, more than the limit of 10000

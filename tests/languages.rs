@@ -427,7 +427,7 @@ fn what_a_decision_costs() {
         files.push((language.name, file.to_owned(), (language.limits)()));
     }
     println!(
-        "language      size kB   load ms    bind µs  fuel of bind | batch     ns a decision  fuel a decision"
+        "language    size, kB  load, ms   bind, µs | batch     ns a decision  fuel a decision"
     );
     for (name, file, limits) in files {
         let begun = now();

@@ -239,7 +239,12 @@ mod tests {
             ),
             (none, "cabi_realloc", decide, "the module does not export cabi_realloc"),
             (printf, none, decide, "the module imports env.printf, and a policy imports nothing"),
-            (none, none, "(param i64) (result i32)", "a function of the module has another type than the contract: lowered parameter types `[I32]` do not match parameter types `[I64]` of core function 3"),
+            (
+                none,
+                none,
+                "(param i64) (result i32)",
+                "a function of the module has another type than the contract: lowered parameter types `[I32]` do not match parameter types `[I64]` of core function 3",
+            ),
         ] {
             assert_eq!(told(imports, left_out, decide), expected);
         }
