@@ -168,22 +168,13 @@ impl Replay {
                 grace_us: None,
                 settled_at: kept.bounds.min.max(u32::from(!profile.cluster.enable_scale_to_zero)),
             });
-            specs.push(TargetSpec {
-                name: TargetName::of_service(&service.name),
-                tenant: TENANT.to_owned(),
-                owner: Owner::Tidegate,
-                bounds: kept.bounds,
-                activation: kept.activation,
-                is_reachable: Some(true),
-                scaling_settings: own_settings
-                    .iter()
-                    .map(|own| service.scaling_document(own, &profile.settings))
-                    .collect(),
-                placement_settings: service
-                    .placement_document(&placement_settings, &profile.settings),
-                needs: service.needs,
-                weights_bytes: (service.model.weights_gb * 1e9) as u64,
-            });
+            specs.push(target_spec(
+                service,
+                Owner::Tidegate,
+                &own_settings,
+                &placement_settings,
+                &profile,
+            )?);
         }
         engine.add_targets(start, specs)?;
         // What the profile's reader said, every policy says again.
@@ -274,6 +265,32 @@ impl Replay {
         let record = recorder.finish(&self.sim);
         Ok(outcome(self.setup, self.warnings, &self.sim, record))
     }
+}
+
+/// What the engine is told about `service`: its own settings and bounds, with those of the stages and of the placement policy.
+pub(crate) fn target_spec(
+    service: &Service,
+    owner: Owner,
+    own_settings: &[serde_json::Value],
+    placement_settings: &serde_json::Value,
+    profile: &Profile,
+) -> Result<TargetSpec, LimitsError> {
+    let kept = service.limits(&profile.settings)?;
+    Ok(TargetSpec {
+        name: TargetName::of_service(&service.name),
+        tenant: TENANT.to_owned(),
+        owner,
+        bounds: kept.bounds,
+        activation: kept.activation,
+        is_reachable: Some(true),
+        scaling_settings: own_settings
+            .iter()
+            .map(|own| service.scaling_document(own, &profile.settings))
+            .collect(),
+        placement_settings: service.placement_document(placement_settings, &profile.settings),
+        needs: service.needs,
+        weights_bytes: (service.model.weights_gb * 1e9) as u64,
+    })
 }
 
 /// The sums of the simulator and the record of the decisions as one document.

@@ -5,14 +5,15 @@
 //! - [`page`] is one HTML file without a script, and without a reference to anything outside.
 //! - [`json`] is the outcome as it is; [`schema`] and `docs/replay.md` describe it.
 
+mod brief;
 mod changes;
 mod markup;
-mod numbers;
+pub(crate) mod numbers;
 mod page;
 mod plot;
 mod service;
 mod spark;
-mod style;
+pub(crate) mod style;
 mod summary;
 mod table;
 mod timeline;
@@ -24,6 +25,7 @@ mod tests;
 
 use crate::ledger::Outcome;
 
+pub use brief::brief;
 pub use page::page;
 pub use style::Style;
 pub use summary::summary;

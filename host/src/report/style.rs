@@ -49,7 +49,7 @@ pub(super) enum Ink {
 }
 
 /// `text` in lines of at most `width` characters, broken at spaces only. At least one line.
-pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let line = lines.last_mut().expect("there is a line from the start");
