@@ -142,7 +142,8 @@ pub struct ContractDefinition {
 }
 
 const AROUND: [&str; 10] = [
-    "services", "nodes", "models", "faults", "profile", "policies", "settings", "seed", "start", "until",
+    "services", "nodes", "models", "faults", "profile", "policies", "settings", "seed", "start",
+    "until",
 ];
 const OF_CASE: [&str; 8] =
     ["name", "traces", "load", "observations", "policy", "inputs", "expect", "snapshot"];
@@ -200,7 +201,9 @@ impl SuiteDefinition {
             files.extend(named.into_iter().flatten().cloned());
             files.extend(around.profile.iter().map(PathBuf::from).filter(|path| path.exists()));
             match &case.kind {
-                CaseKind::Replay(LoadSource::Traces(traces)) => files.extend(traces.iter().cloned()),
+                CaseKind::Replay(LoadSource::Traces(traces)) => {
+                    files.extend(traces.iter().cloned())
+                }
                 CaseKind::Replay(LoadSource::Shapes(_)) => {}
                 CaseKind::Observed(observed) => table(&observed.observations, &mut files),
                 CaseKind::Asked(asked) => {
@@ -267,7 +270,12 @@ impl Reader<'_> {
                     "a name that differs from {:?} in letters or digits: both have the snapshot {}.snap",
                     same.name, case.slug
                 );
-                notes.fault(case.line, &format!("{}.name", at.path), format!("{:?}", case.name), expected);
+                notes.fault(
+                    case.line,
+                    &format!("{}.name", at.path),
+                    format!("{:?}", case.name),
+                    expected,
+                );
             }
             cases.push(case);
         }
@@ -281,10 +289,17 @@ impl Reader<'_> {
             contract.is_off = !flag;
             return contract;
         }
-        let Some(fields) = at.fields(&["monotone"], Unknown::Refused, notes) else { return contract };
+        let Some(fields) = at.fields(&["monotone"], Unknown::Refused, notes) else {
+            return contract;
+        };
         if let Some(at) = fields.get("monotone") {
             for (policy, at) in at.entries(notes) {
-                let names = at.items(notes).iter().filter_map(|at| at.text(notes)).map(str::to_owned).collect();
+                let names = at
+                    .items(notes)
+                    .iter()
+                    .filter_map(|at| at.text(notes))
+                    .map(str::to_owned)
+                    .collect();
                 contract.monotone.insert(policy.to_owned(), names);
             }
         }
@@ -373,19 +388,34 @@ impl Reader<'_> {
             [one] => self.kind(one, &fields, notes),
             [] => {
                 let expected = "traces or load (a replay), observations or inputs (decisions)";
-                notes.fault(at.line, &format!("{} ({name})", at.path), "without load or inputs", expected);
+                notes.fault(
+                    at.line,
+                    &format!("{} ({name})", at.path),
+                    "without load or inputs",
+                    expected,
+                );
                 None
             }
             [.., last] => {
                 let found = format!("beside {}", given[..given.len() - 1].join(" and "));
-                notes.fault(at.line_of(last), &fields.path(last), found, "one of traces, load, observations and inputs");
+                notes.fault(
+                    at.line_of(last),
+                    &fields.path(last),
+                    found,
+                    "one of traces, load, observations and inputs",
+                );
                 None
             }
         };
         if !given.contains(&"inputs") {
             for key in ["policy", "annotations", "containerConcurrency"] {
                 if let Some(at) = fields.get(key) {
-                    notes.fault(at.line, &at.path, "set", "nothing: it goes with inputs only; policies names a chain");
+                    notes.fault(
+                        at.line,
+                        &at.path,
+                        "set",
+                        "nothing: it goes with inputs only; policies names a chain",
+                    );
                 }
             }
         }
@@ -393,12 +423,26 @@ impl Reader<'_> {
             Some(CaseKind::Observed(_) | CaseKind::Asked(_)) => Subject::Decisions,
             Some(CaseKind::Replay(_)) | None => Subject::Replay,
         };
-        let expect = fields.get("expect").map(|at| expectations(&at, subject, notes)).unwrap_or_default();
+        let expect =
+            fields.get("expect").map(|at| expectations(&at, subject, notes)).unwrap_or_default();
         let has_snapshot = fields.or("snapshot", true, notes, At::flag);
         if !has_snapshot && expect.is_empty() && subject == Subject::Replay {
-            notes.fault(at.line_of("snapshot"), &fields.path("snapshot"), "false", "an expectation then: this case cannot fail");
+            notes.fault(
+                at.line_of("snapshot"),
+                &fields.path("snapshot"),
+                "false",
+                "an expectation then: this case cannot fail",
+            );
         }
-        Some(CaseDefinition { name, slug, line: at.line, around, kind: kind?, expect, has_snapshot })
+        Some(CaseDefinition {
+            name,
+            slug,
+            line: at.line,
+            around,
+            kind: kind?,
+            expect,
+            has_snapshot,
+        })
     }
 
     fn kind(&self, key: &str, fields: &Fields<'_>, notes: &mut Notes<'_>) -> Option<CaseKind> {
@@ -406,7 +450,11 @@ impl Reader<'_> {
         match key {
             "traces" => {
                 let traces: Vec<PathBuf> = if at.is_list() {
-                    at.items(notes).iter().filter_map(|at| at.text(notes)).map(|text| self.folder.join(text)).collect()
+                    at.items(notes)
+                        .iter()
+                        .filter_map(|at| at.text(notes))
+                        .map(|text| self.folder.join(text))
+                        .collect()
                 } else {
                     vec![self.folder.join(at.text(notes)?)]
                 };
@@ -433,8 +481,12 @@ impl Reader<'_> {
                     policy: reference(policy, self.folder),
                     settings: settings.map_or_else(|| serde_json::json!({}), |at| at.tree.json()),
                     annotations,
-                    container_concurrency: fields
-                        .or("containerConcurrency", 0, notes, |at, notes| at.count(0, notes)),
+                    container_concurrency: fields.or(
+                        "containerConcurrency",
+                        0,
+                        notes,
+                        |at, notes| at.count(0, notes),
+                    ),
                     inputs: self.table(&at, notes)?,
                 }))
             }
@@ -484,4 +536,3 @@ fn slug(name: &str) -> String {
     }
     slug.trim_end_matches('-').to_owned()
 }
-

@@ -61,7 +61,12 @@ pub fn ask(
     let later_causes = program.causes & (Causes::TICK | Causes::CHANGE | Causes::TIMER);
     let mut memory: BTreeMap<String, Remembered> = BTreeMap::new();
     let mut decided = Decided {
-        columns: rows.names.iter().filter(|name| *name != "at" && *name != "wanted").cloned().collect(),
+        columns: rows
+            .names
+            .iter()
+            .filter(|name| *name != "at" && *name != "wanted")
+            .cloned()
+            .collect(),
         outputs: program.outputs.clone(),
         decisions: Vec::new(),
         mismatches: Vec::new(),
@@ -88,10 +93,18 @@ pub fn ask(
             inputs: vec![f64::NAN; n * program.inputs.len()],
             words: Vec::new(),
         };
-        let name = |row: &super::table::Row| service.map_or(String::new(), |at| row.cells[at].clone());
+        let name =
+            |row: &super::table::Row| service.map_or(String::new(), |at| row.cells[at].clone());
         for (i, row) in together.iter().enumerate() {
             if together[..i].iter().any(|other| name(other) == name(row)) {
-                return Err(rows.fault(row, "at", &row.cells[rows.column("at").unwrap_or(0)], "one row a service and moment").into());
+                return Err(rows
+                    .fault(
+                        row,
+                        "at",
+                        &row.cells[rows.column("at").unwrap_or(0)],
+                        "one row a service and moment",
+                    )
+                    .into());
             }
             for (column, source) in sources.iter().enumerate() {
                 let Some(from) = *source else { continue };
@@ -106,9 +119,17 @@ pub fn ask(
             let remembered = memory.entry(name(row)).or_default();
             let is_first = !remembered.is_born;
             if is_first {
-                let ready = program.inputs.iter().position(|input| name_of(&input.source) == "ready-replicas");
+                let ready = program
+                    .inputs
+                    .iter()
+                    .position(|input| name_of(&input.source) == "ready-replicas");
                 let ready = ready.map_or(f64::NAN, |column| batch.inputs[column * n + i]);
-                let born = Births { at_ms: at.0, params: batch.params.clone(), params_of: vec![0], ready: vec![ready] };
+                let born = Births {
+                    at_ms: at.0,
+                    params: batch.params.clone(),
+                    params_of: vec![0],
+                    ready: vec![ready],
+                };
                 remembered.state = policy.init(&born)?.bytes;
                 remembered.is_born = true;
             }
@@ -176,7 +197,10 @@ fn sources(inputs: &[Input], rows: &Rows) -> Result<Vec<Option<usize>>, TableErr
         inputs.iter().flat_map(|input| [exact(input), name_of(&input.source)]).collect();
     let known = || known.iter().map(String::as_str).chain(OWN);
     for (position, name) in rows.names.iter().enumerate() {
-        if OWN.contains(&name.as_str()) || found.contains(&Some(position)) || known().any(|one| one == name) {
+        if OWN.contains(&name.as_str())
+            || found.contains(&Some(position))
+            || known().any(|one| one == name)
+        {
             continue;
         }
         let expected = match tidegate_settings::nearest(name, known()) {
@@ -193,7 +217,12 @@ fn sources(inputs: &[Input], rows: &Rows) -> Result<Vec<Option<usize>>, TableErr
     for (input, column) in inputs.iter().zip(&found) {
         if input.required && column.is_none() {
             let found = format!("without {}", exact(input));
-            return Err(rows.fault(head, "the table", &found, "a column for it: the policy requires it"));
+            return Err(rows.fault(
+                head,
+                "the table",
+                &found,
+                "a column for it: the policy requires it",
+            ));
         }
     }
     Ok(found)
@@ -204,7 +233,12 @@ fn causes(rows: &Rows, row: &super::table::Row, column: usize) -> Result<Causes,
     for word in row.cells[column].split('+').filter(|word| !word.is_empty() && *word != "-") {
         let known = CAUSES.iter().find(|(name, _)| *name == word);
         let (_, cause) = known.ok_or_else(|| {
-            rows.fault(row, "cause", word, "created, tick, poke, change or timer, or several with + between them")
+            rows.fault(
+                row,
+                "cause",
+                word,
+                "created, tick, poke, change or timer, or several with + between them",
+            )
         })?;
         causes |= *cause;
     }
@@ -222,7 +256,12 @@ fn mismatch(
         "" | "-" => return Ok(None),
         "hold" => None,
         _ => rows.count(row, column).map_err(|_| {
-            rows.fault(row, "wanted", &row.cells[column], "a whole number, hold, or - where it is of no matter")
+            rows.fault(
+                row,
+                "wanted",
+                &row.cells[column],
+                "a whole number, hold, or - where it is of no matter",
+            )
         })?,
     };
     let told = |wanted: Option<u32>| wanted.map_or("hold".to_owned(), |wanted| wanted.to_string());

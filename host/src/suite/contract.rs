@@ -3,13 +3,14 @@
 
 mod batches;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
 use super::recording::Heard;
 use crate::policy::wire::{Batch, Decisions, Program, Scope, Source};
-use crate::policy::{CallErrorKind, Limits, Package, ScalingPolicy};
+use crate::policy::{CallErrorKind, ComponentScaling, Limits, Package, ScalingPolicy as _};
 use batches::{First, joined, of_target, reversed, select, targets};
 
 /// Batches of which variations are tried.
@@ -72,7 +73,7 @@ pub fn check(
     heard: &Heard,
     monotone: &[String],
 ) -> Checked {
-    let mut subject = Subject { package, limits, heard, fuel_share: heard.fuel_share };
+    let subject = Subject { package, limits, heard, fuel_share: Cell::new(heard.fuel_share) };
     let mut checks = Vec::new();
     let mut note = |name: &str, outcome| checks.push(Check { name: name.to_owned(), outcome });
     note("deterministic", subject.deterministic());
@@ -84,7 +85,7 @@ pub fn check(
     for input in monotone {
         note(&format!("monotone in {input}"), subject.monotone(input));
     }
-    let fuel_share = subject.fuel_share;
+    let fuel_share = subject.fuel_share.get();
     let share = format!("{:.0} % of its fuel at most", (fuel_share * 100.0).ceil());
     note(
         "fuel",
@@ -103,12 +104,13 @@ struct Subject<'a> {
     package: &'a Package,
     limits: &'a Limits,
     heard: &'a Heard,
-    fuel_share: f64,
+    /// The largest share of its fuel that a call took.
+    fuel_share: Cell<f64>,
 }
 
 impl Subject<'_> {
     /// The policy as if nobody had asked it anything but to bind.
-    fn fresh(&self) -> impl ScalingPolicy {
+    fn fresh(&self) -> ComponentScaling {
         let mut policy = self.package.scaling().expect("it was asked, so it scales");
         for (settings, _) in &self.heard.bound {
             // It was accepted before; what is not now shows in what it decides.
@@ -118,21 +120,21 @@ impl Subject<'_> {
     }
 
     fn asks(
-        &mut self,
-        policy: &mut impl ScalingPolicy,
+        &self,
+        policy: &mut ComponentScaling,
         seen: &Batch,
         columns: usize,
     ) -> Result<Decisions, (CallErrorKind, String)> {
         let answer = policy.decide(seen, columns);
         let share = answer.fuel as f64 / self.limits.fuel(targets(seen)) as f64;
-        self.fuel_share = self.fuel_share.max(share);
+        self.fuel_share.set(self.fuel_share.get().max(share));
         match answer.failed.into_iter().next() {
             None => Ok(answer.decisions),
             Some((_, error)) => Err((error.kind, error.message)),
         }
     }
 
-    fn deterministic(&mut self) -> CheckOutcome {
+    fn deterministic(&self) -> CheckOutcome {
         let mut policy = self.fresh();
         for (seen, columns, _) in &self.heard.batches {
             let once = self.asks(&mut policy, seen, *columns);
@@ -155,7 +157,7 @@ impl Subject<'_> {
     }
 
     /// What was decided in a run is decided again by a policy that has not been through that run.
-    fn keeps_nothing_else(&mut self) -> CheckOutcome {
+    fn keeps_nothing_else(&self) -> CheckOutcome {
         for (seen, columns, decided) in &self.heard.batches {
             let mut policy = self.fresh();
             match self.asks(&mut policy, seen, *columns) {
@@ -175,7 +177,7 @@ impl Subject<'_> {
         self.tried(self.heard.batches.len())
     }
 
-    fn order(&mut self) -> CheckOutcome {
+    fn order(&self) -> CheckOutcome {
         let mut policy = self.fresh();
         let mut tried = 0;
         for (seen, columns) in self.of_several() {
@@ -193,7 +195,9 @@ impl Subject<'_> {
                     }
                 }
                 Err((_, message)) => {
-                    return CheckOutcome::Failed(format!("with its targets in another order, {message}"));
+                    return CheckOutcome::Failed(format!(
+                        "with its targets in another order, {message}"
+                    ));
                 }
             }
         }
@@ -201,7 +205,7 @@ impl Subject<'_> {
     }
 
     /// Where each target stands alone, a batch of n gives what n batches of one give.
-    fn batch(&mut self) -> CheckOutcome {
+    fn batch(&self) -> CheckOutcome {
         if self.scope() != Scope::Target {
             return CheckOutcome::Skipped("it decides about several targets together".to_owned());
         }
@@ -217,12 +221,13 @@ impl Subject<'_> {
                 let anew = match self.asks(&mut policy, &alone, its) {
                     Ok(anew) => anew,
                     Err((_, message)) => {
-                        return CheckOutcome::Failed(format!("asked about one of several alone, {message}"));
+                        return CheckOutcome::Failed(format!(
+                            "asked about one of several alone, {message}"
+                        ));
                     }
                 };
                 tried += 1;
-                let (one, other) =
-                    (of_target(&decided, position, its), of_target(&anew, 0, its));
+                let (one, other) = (of_target(&decided, position, its), of_target(&anew, 0, its));
                 if one != other {
                     let told = First { at_ms: seen.at_ms, one, other };
                     return CheckOutcome::Failed(format!(
@@ -236,7 +241,7 @@ impl Subject<'_> {
     }
 
     /// An answer in order to whatever is seen: each input not known, zero, and far more; and all of them not known.
-    fn any_input(&mut self) -> CheckOutcome {
+    fn any_input(&self) -> CheckOutcome {
         let mut policy = self.fresh();
         let heard = self.heard;
         let mut tried = 0;
@@ -260,7 +265,8 @@ impl Subject<'_> {
                     (|_| 0.0, "0"),
                     (|value| value * 10.0 + 1.0, "ten times as large"),
                 ] {
-                    let varied = with(&|at, value| if at == column { change(value) } else { value });
+                    let varied =
+                        with(&|at, value| if at == column { change(value) } else { value });
                     variations.push((varied, format!("with {name} {told}")));
                 }
             }
@@ -280,7 +286,7 @@ impl Subject<'_> {
         self.tried(tried)
     }
 
-    fn explains(&mut self) -> CheckOutcome {
+    fn explains(&self) -> CheckOutcome {
         let mut policy = self.fresh();
         for (seen, ..) in self.heard.batches.iter().take(VARIED) {
             if let Err(error) = policy.explain(seen) {
@@ -290,7 +296,7 @@ impl Subject<'_> {
         self.tried(self.heard.batches.len())
     }
 
-    fn monotone(&mut self, input: &str) -> CheckOutcome {
+    fn monotone(&self, input: &str) -> CheckOutcome {
         let known: BTreeSet<String> = self
             .heard
             .bound
@@ -337,9 +343,15 @@ impl Subject<'_> {
                         let values = |batch: &Batch| {
                             let of = batch.inputs.iter().skip(target).step_by(n);
                             let program = self.program(seen, target);
-                            let inputs = program.map(|program| program.inputs.as_slice()).unwrap_or_default();
-                            let named = of.zip(inputs).filter(|(_, one)| name_of(&one.source) == input);
-                            named.map(|(value, _)| format!("{value:.3}")).collect::<Vec<_>>().join(" and ")
+                            let inputs = program
+                                .map(|program| program.inputs.as_slice())
+                                .unwrap_or_default();
+                            let named =
+                                of.zip(inputs).filter(|(_, one)| name_of(&one.source) == input);
+                            named
+                                .map(|(value, _)| format!("{value:.3}"))
+                                .collect::<Vec<_>>()
+                                .join(" and ")
                         };
                         return CheckOutcome::Failed(format!(
                             "with {input} of {} it wants {was}, with {} only {is}",

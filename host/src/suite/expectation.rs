@@ -92,7 +92,12 @@ enum Node {
     Scaled(Box<Node>, f64),
     Negative(Box<Node>),
     Arithmetic(Box<Node>, Arithmetic, Box<Node>),
-    Compare { left: Box<Node>, by: Compare, right: Box<Node>, text: String },
+    Compare {
+        left: Box<Node>,
+        by: Compare,
+        right: Box<Node>,
+        text: String,
+    },
     Not(Box<Node>, String),
     All(Vec<Node>),
     Any(Vec<Node>),
@@ -317,18 +322,27 @@ mod tests {
     fn a_condition_holds_or_tells_the_parts_that_do_not_with_their_numbers() {
         for (text, expected) in [
             ("expired == 31", "holds"),
-            ("expired == 0 && gpu_minutes < 300", "expired == 0: expired is 31\ngpu_minutes < 300: gpu_minutes is 341"),
+            (
+                "expired == 0 && gpu_minutes < 300",
+                "expired == 0: expired is 31\ngpu_minutes < 300: gpu_minutes is 341",
+            ),
             ("expired == 31 && gpu_minutes < 300", "gpu_minutes < 300: gpu_minutes is 341"),
             ("expired == 0 || gpu_minutes > 300", "holds"),
             ("expired / arrived < 5%", "holds"),
-            ("expired / arrived < 1%", "expired / arrived < 1%: expired is 31, arrived is 1,000; the left side is 0.031"),
+            (
+                "expired / arrived < 1%",
+                "expired / arrived < 1%: expired is 31, arrived is 1,000; the left side is 0.031",
+            ),
             ("code.wait_p95 <= 14.9s", "holds"),
             ("code.wait_p95 < 300ms", "code.wait_p95 < 300ms: code.wait_p95 is 14.9 s"),
             ("services.code.wait_s.p95 < 1m", "holds"),
             ("gpu_minutes < 5h", "gpu_minutes < 5h: gpu_minutes is 341"),
             ("gpu_minutes < 6h", "holds"),
             ("m-large-c155.served == 981", "holds"),
-            ("\"code\".wait_p95 - 4 < 10.8", "\"code\".wait_p95 - 4 < 10.8: \"code\".wait_p95 is 14.9 s; the left side is 10.9"),
+            (
+                "\"code\".wait_p95 - 4 < 10.8",
+                "\"code\".wait_p95 - 4 < 10.8: \"code\".wait_p95 is 14.9 s; the left side is 10.9",
+            ),
             ("!(expired > 0)", "!(expired > 0): expired is 31"),
             ("cost <= $8.44", "cost <= $8.44: cost is $8.44"),
             ("(expired + 1) * 2 == 64", "holds"),
@@ -343,9 +357,18 @@ mod tests {
     fn what_cannot_be_read_is_told_with_its_place_and_the_nearest_known_name() {
         for (text, expected) in [
             ("", "at column 1: the end, expected a number or a name"),
-            ("gpu_minuts < 3", "at column 1: there is no number gpu_minuts, did you mean gpu_minutes?"),
-            ("expired == 0 && code.wait_p96 < 3", "at column 17: there is no number wait_p96, did you mean wait_p95?"),
-            ("frobnication < 3", "at column 1: there is no number frobnication, expected one as expired, wait_p99, gpu_minutes or cost"),
+            (
+                "gpu_minuts < 3",
+                "at column 1: there is no number gpu_minuts, did you mean gpu_minutes?",
+            ),
+            (
+                "expired == 0 && code.wait_p96 < 3",
+                "at column 17: there is no number wait_p96, did you mean wait_p95?",
+            ),
+            (
+                "frobnication < 3",
+                "at column 1: there is no number frobnication, expected one as expired, wait_p99, gpu_minutes or cost",
+            ),
             ("expired", "at column 1: a number, expected a condition, as expired == 0"),
             ("expired && cost < 3", "at column 1: a number, expected a condition, as expired == 0"),
             ("(cost < 3) + 1 < 2", "at column 1: a condition, expected a number"),
@@ -356,7 +379,10 @@ mod tests {
             ("cost < 3q", "at column 8: 3q, expected a number, alone or with ms, s, m, h, % or $"),
             ("cost < 1 < 2", "at column 10: <, expected &&, || or the end"),
             ("(cost < 1", "at column 10: the end, expected )"),
-            ("cost < 1.2.3", "at column 8: 1.2.3, expected a number, alone or with ms, s, m, h, % or $"),
+            (
+                "cost < 1.2.3",
+                "at column 8: 1.2.3, expected a number, alone or with ms, s, m, h, % or $",
+            ),
             ("cost < #", "at column 8: #, which has no meaning here"),
             ("3 < 4", "at column 1: no name, expected a condition about a number of the case"),
         ] {

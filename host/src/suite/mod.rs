@@ -384,7 +384,9 @@ fn finished(suite: &SuiteDefinition, ran: Vec<Ran>) -> SuiteReport {
         let file = suite.file.display();
         broken = Some(Broken {
             by: Fault::Input,
-            told: vec![format!("{file}: contract.monotone.{unknown} is no policy of a case, expected {expected}")],
+            told: vec![format!(
+                "{file}: contract.monotone.{unknown} is no policy of a case, expected {expected}"
+            )],
             hint: None,
         });
     }

@@ -15,9 +15,9 @@ use crate::engine::{
     Signal, TargetId, TargetSpec,
 };
 use crate::journal::{self, JournalError};
+use crate::ledger::{FailureNote, ServiceOutcome};
 use crate::policy::CallError;
 use crate::recorder::Recorder;
-use crate::ledger::{FailureNote, ServiceOutcome};
 use crate::replay::{Policies, target_spec};
 use crate::time::Time;
 
@@ -73,7 +73,16 @@ pub struct Observed {
 }
 
 const COLUMNS: [&str; 10] = [
-    "at", "service", "concurrency", "arrivals", "prompt-tokens", "output-tokens", "in-flight", "waiting", "ready", "starting",
+    "at",
+    "service",
+    "concurrency",
+    "arrivals",
+    "prompt-tokens",
+    "output-tokens",
+    "in-flight",
+    "waiting",
+    "ready",
+    "starting",
 ];
 
 impl Observations {
@@ -94,14 +103,17 @@ impl Observations {
         for name in &rows.names {
             if !COLUMNS.contains(&name.as_str()) {
                 let nearest = tidegate_settings::nearest(name, COLUMNS);
-                let expected = nearest.map_or_else(|| format!("one of {}", COLUMNS.join(", ")), str::to_owned);
+                let expected =
+                    nearest.map_or_else(|| format!("one of {}", COLUMNS.join(", ")), str::to_owned);
                 return Err(rows.fault(head, "a column", name, expected).into());
             }
         }
         let service_column = rows.column("service");
         let only = services.first().filter(|_| services.len() == 1).map(|one| one.name.clone());
         let only = only.unwrap_or_else(|| "service".to_owned());
-        let name = |row: &super::table::Row| service_column.map_or(only.clone(), |at| row.cells[at].clone());
+        let name = |row: &super::table::Row| {
+            service_column.map_or(only.clone(), |at| row.cells[at].clone())
+        };
         let mut names: Vec<String> = rows.rows.iter().map(name).collect();
         names.sort();
         names.dedup();
@@ -110,18 +122,29 @@ impl Observations {
         for name in &names {
             let defined = services.iter().find(|service| service.name == *name).cloned();
             let service = defined.unwrap_or_else(|| Service::default_for(name, &catalogue));
-            let spec = target_spec(&service, Owner::Other, own_settings, placement_settings, profile)?;
+            let spec =
+                target_spec(&service, Owner::Other, own_settings, placement_settings, profile)?;
             targets.push(Watched { spec, follows: rows.column("ready").is_none() });
         }
         let mut by_second: BTreeMap<u64, BTreeMap<u32, &super::table::Row>> = BTreeMap::new();
         for row in &rows.rows {
-            let position = names.iter().position(|known| *known == name(row)).expect("all were collected") as u32;
+            let position =
+                names.iter().position(|known| *known == name(row)).expect("all were collected")
+                    as u32;
             if row.at < start {
-                return Err(rows.fault(row, "at", &row.cells[rows.column("at").unwrap_or(0)], "no earlier than the start of the case").into());
+                return Err(rows
+                    .fault(
+                        row,
+                        "at",
+                        &row.cells[rows.column("at").unwrap_or(0)],
+                        "no earlier than the start of the case",
+                    )
+                    .into());
             }
             by_second.entry(row.at.second()).or_default().insert(position, row);
         }
-        let (Some(first), Some(last)) = (by_second.keys().next(), by_second.keys().next_back()) else {
+        let (Some(first), Some(last)) = (by_second.keys().next(), by_second.keys().next_back())
+        else {
             unreachable!("a table has a row")
         };
         let mut holds: BTreeMap<u32, &super::table::Row> = BTreeMap::new();
@@ -134,7 +157,8 @@ impl Observations {
             let mut events = Vec::new();
             for (&position, row) in &holds {
                 let id = TargetId(position);
-                let number = |name: &str| rows.column(name).map_or(Ok(f64::NAN), |at| rows.number(row, at));
+                let number =
+                    |name: &str| rows.column(name).map_or(Ok(f64::NAN), |at| rows.number(row, at));
                 let count = |name: &str| match rows.column(name) {
                     Some(at) => rows.count(row, at),
                     None => Ok(None),
@@ -152,16 +176,27 @@ impl Observations {
                     }
                 }
                 if values.iter().any(|value| !value.is_nan()) {
-                    events.push(Event::Report(id, Report { second, values, in_flight, waiting, oldest_wait_ms: 0 }));
+                    events.push(Event::Report(
+                        id,
+                        Report { second, values, in_flight, waiting, oldest_wait_ms: 0 },
+                    ));
                 }
                 if waiting > 0 && ready == Some(0) {
                     events.push(Event::Waiting(id));
                 }
             }
             // What is counted over a second is known at its end.
-            seen.push(Observation { at: Time((second + 1) * 1_000), events, in_flight: Vec::new() });
+            seen.push(Observation {
+                at: Time((second + 1) * 1_000),
+                events,
+                in_flight: Vec::new(),
+            });
         }
-        let options = Options { tick_ms: profile.cluster.tick_ms(), explains: true, gateway_is_always_in_path: true };
+        let options = Options {
+            tick_ms: profile.cluster.tick_ms(),
+            explains: true,
+            gateway_is_always_in_path: true,
+        };
         let end = Time((last + 1) * 1_000);
         Ok(Observations { start, options, targets, seen, end })
     }
@@ -213,7 +248,9 @@ impl Observations {
                         match phase {
                             Phase::Pulling | Phase::Loading => lives.insert(id, false),
                             Phase::Ready => lives.insert(id, true),
-                            Phase::Draining | Phase::Gone | Phase::Failed { .. } => lives.remove(&id),
+                            Phase::Draining | Phase::Gone | Phase::Failed { .. } => {
+                                lives.remove(&id)
+                            }
                         };
                     }
                     Event::Report(..)
@@ -239,6 +276,11 @@ impl Observations {
         Ok(Observations { start: header.start, options, targets, seen, end })
     }
 
+    /// When they begin.
+    pub fn start(&self) -> Time {
+        self.start
+    }
+
     /// Decides all of it.
     ///
     /// # Errors
@@ -246,7 +288,8 @@ impl Observations {
     /// When the policies refuse a service.
     pub fn decide(self, policies: Policies) -> Result<Observed, ObserveError> {
         let stages = policies.stages.into_iter().map(|(stage, _)| stage).collect();
-        let mut engine = Engine::new(self.options.clone(), stages, policies.placement.0, policies.fallback)?;
+        let mut engine =
+            Engine::new(self.options.clone(), stages, policies.placement.0, policies.fallback)?;
         let follows: Vec<bool> = self.targets.iter().map(|target| target.follows).collect();
         let counts = Counts { ready: Some(0), starting: 0 };
         engine.add_counted_targets(
@@ -281,7 +324,8 @@ impl Observations {
                 let id = TargetId(position as u32);
                 let desired = engine.view(id).desired;
                 if std::mem::replace(&mut ready[position], desired) != desired {
-                    seen.events.push(Event::Counted(id, Counts { ready: Some(desired), starting: 0 }));
+                    seen.events
+                        .push(Event::Counted(id, Counts { ready: Some(desired), starting: 0 }));
                 }
             }
             wake_at = see(&mut engine, &seen);
@@ -295,6 +339,27 @@ impl Observations {
             duration_s: self.end.since(self.start) as f64 / 1e3,
             warnings,
         })
+    }
+}
+
+impl Observed {
+    /// A number of all services, or of one, by its name in expectations.
+    pub fn number(&self, service: Option<&str>, name: &str) -> f64 {
+        let its = self.services.iter().filter(|one| service.is_none_or(|name| one.name == name));
+        let wanted = its.clone().flat_map(|one| &one.changes).map(|change| f64::from(change.to));
+        match name {
+            "rows" => self.steps as f64,
+            "changes" => wanted.count() as f64,
+            "failures" => {
+                let notes = self.failures.iter().filter(|note| {
+                    service.is_none_or(|name| note.services.iter().any(|one| one == name))
+                });
+                notes.map(|note| note.times).sum::<u64>() as f64
+            }
+            "wanted_min" => wanted.fold(f64::NAN, f64::min),
+            "wanted_max" => wanted.fold(f64::NAN, f64::max),
+            _ => f64::NAN,
+        }
     }
 }
 

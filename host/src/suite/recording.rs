@@ -2,12 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::policy::wire::{
-    Batch, Births, Decisions, Explanation, Inheritance, Program, States,
-};
-use crate::policy::{Answer, BindError, CallError, CallErrorKind, Limits, ScalingPolicy};
+use crate::policy::wire::{Batch, Births, Decisions, Explanation, Inheritance, Program, States};
+use crate::policy::{Answer, BindError, CallError, Limits, ScalingPolicy};
 
-/// Settings documents and births that are kept.
+/// Settings documents that are kept.
 const KEPT_OF_EACH: usize = 32;
 /// Batches that are kept: the first few, then ever fewer of them, spread over the whole run.
 const BATCHES_KEPT: usize = 48;
@@ -24,18 +22,28 @@ pub struct Recording {
 pub struct Heard {
     /// Settings documents with what they were bound to.
     pub bound: Vec<(String, Program)>,
-    /// Births with the first states.
-    pub births: Vec<(Births, States)>,
     /// Batches with the number of output columns and what was decided; those in which a target failed are not among them.
     pub batches: Vec<(Batch, usize, Decisions)>,
     /// Decisions that were asked for.
     pub decisions: u64,
     /// The largest share of its fuel that a `decide` took. 1 is all.
     pub fuel_share: f64,
-    /// The first target that got no decision because of the policy, and how many there were.
-    pub failed: Option<(CallError, u64)>,
     calls: u64,
     stride: u64,
+}
+
+impl Heard {
+    /// Takes in what another case heard of the same policy.
+    pub fn take_in(&mut self, other: &Heard) {
+        for (settings, program) in &other.bound {
+            if !self.bound.iter().any(|(known, _)| known == settings) {
+                self.bound.push((settings.clone(), program.clone()));
+            }
+        }
+        self.batches.extend(other.batches.iter().cloned());
+        self.decisions += other.decisions;
+        self.fuel_share = self.fuel_share.max(other.fuel_share);
+    }
 }
 
 impl Recording {
@@ -49,23 +57,11 @@ impl Recording {
         self.heard.lock().expect("nobody panics while it listens")
     }
 
-    /// What the policy may take.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
     fn bound(&self, settings: &str, program: &Program) {
         let mut heard = self.heard();
         let is_known = heard.bound.iter().any(|(known, _)| known == settings);
         if !is_known && heard.bound.len() < KEPT_OF_EACH {
             heard.bound.push((settings.to_owned(), program.clone()));
-        }
-    }
-
-    fn born(&self, births: &Births, states: &States) {
-        let mut heard = self.heard();
-        if heard.births.len() < KEPT_OF_EACH {
-            heard.births.push((births.clone(), states.clone()));
         }
     }
 
@@ -75,14 +71,6 @@ impl Recording {
         heard.decisions += targets as u64;
         let share = answer.fuel as f64 / self.limits.fuel(targets) as f64;
         heard.fuel_share = heard.fuel_share.max(share);
-        let blamed = answer.failed.iter().find(|(_, error)| error.kind != CallErrorKind::NotAsked);
-        if let Some((_, error)) = blamed {
-            let times = answer.failed.len() as u64;
-            match &mut heard.failed {
-                Some((_, known)) => *known += times,
-                none => *none = Some((error.clone(), times)),
-            }
-        }
         heard.calls += 1;
         if answer.failed.is_empty() && heard.calls.is_multiple_of(heard.stride) {
             heard.batches.push((seen.clone(), columns, answer.decisions.clone()));
@@ -123,9 +111,7 @@ impl<P: ScalingPolicy> ScalingPolicy for Watched<P> {
     }
 
     fn init(&mut self, born: &Births) -> Result<States, CallError> {
-        let states = self.inner.init(born)?;
-        self.to.born(born, &states);
-        Ok(states)
+        self.inner.init(born)
     }
 
     fn decide(&mut self, seen: &Batch, columns: usize) -> Answer {

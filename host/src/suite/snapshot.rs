@@ -84,9 +84,8 @@ impl Snapshot {
     }
 
     fn parse(file: &str, path: &Path) -> Result<Snapshot, SnapshotError> {
-        let syntax = |message: String| {
-            SnapshotError::Syntax { path: path.display().to_string(), message }
-        };
+        let syntax =
+            |message: String| SnapshotError::Syntax { path: path.display().to_string(), message };
         let file = file.replace("\r\n", "\n");
         let rest = file
             .strip_prefix("---\n")
@@ -164,7 +163,8 @@ pub fn folder_of(suite: &Path) -> PathBuf {
 }
 
 fn prefix_of(suite: &Path) -> String {
-    let name = suite.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name =
+        suite.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let stem = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml")).unwrap_or(&name);
     match stem.strip_suffix(".suite").unwrap_or(stem) {
         "suite" => String::new(),
@@ -221,7 +221,8 @@ mod tests {
                 info: Info {
                     kind: "replay".to_owned(),
                     simulator: Some(1),
-                    numbers: [("cost".to_owned(), 13.579), ("requests.served".to_owned(), 6_621.0)].into(),
+                    numbers: [("cost".to_owned(), 13.579), ("requests.served".to_owned(), 6_621.0)]
+                        .into(),
                 },
             },
             text: "one\n\n---\n  two".to_owned(),
@@ -251,7 +252,10 @@ mod tests {
         "#);
         assert_eq!(Snapshot::parse(&file, Path::new("x.snap")).expect("it is one"), snapshot);
         let with_windows_lines = file.replace('\n', "\r\n");
-        assert_eq!(Snapshot::parse(&with_windows_lines, Path::new("x.snap")).expect("it is one"), snapshot);
+        assert_eq!(
+            Snapshot::parse(&with_windows_lines, Path::new("x.snap")).expect("it is one"),
+            snapshot
+        );
     }
 
     #[test]
@@ -296,7 +300,8 @@ mod tests {
         sample().write(&snapshots.join("mine.snap")).expect("it is written");
         sample().write(&snapshots.join("mine.snap.new")).expect("it is written");
         std::fs::write(snapshots.join("torn.snap"), "---\nsource").expect("it is written");
-        std::fs::write(snapshots.join("rust__x.snap"), "---\nsource: tests/x.rs\n---\nx\n").expect("it is written");
+        std::fs::write(snapshots.join("rust__x.snap"), "---\nsource: tests/x.rs\n---\nx\n")
+            .expect("it is written");
         let files: Vec<_> = files_of(&suite)
             .expect("it is readable")
             .iter()

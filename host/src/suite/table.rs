@@ -63,7 +63,9 @@ impl Rows {
     /// When it cannot be read, rows have not as many cells as there are names, or times go back.
     pub fn read(table: &Table, suite: &Path, start: Time) -> Result<Rows, TableError> {
         match table {
-            Table::Inline { text, line } => Rows::parse(text, &suite.display().to_string(), *line, start),
+            Table::Inline { text, line } => {
+                Rows::parse(text, &suite.display().to_string(), *line, start)
+            }
             Table::File(path) => {
                 let file = path.display().to_string();
                 let text = std::fs::read_to_string(path)
@@ -86,8 +88,9 @@ impl Rows {
             .zip(first..)
             .map(|(line, number)| (line.split('#').next().unwrap_or_default().trim(), number))
             .filter(|(line, _)| !line.is_empty());
-        let (head, head_line) =
-            lines.next().ok_or_else(|| fault(first, "the table", "empty".to_owned(), "a line of names"))?;
+        let (head, head_line) = lines
+            .next()
+            .ok_or_else(|| fault(first, "the table", "empty".to_owned(), "a line of names"))?;
         let has_commas = head.contains(',');
         let cells = |line: &str| -> Vec<String> {
             match has_commas {
@@ -97,7 +100,12 @@ impl Rows {
         };
         let names = cells(head);
         if let Some(twice) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
-            return Err(fault(head_line, "a column", format!("{} twice", twice.1), "each name once"));
+            return Err(fault(
+                head_line,
+                "a column",
+                format!("{} twice", twice.1),
+                "each name once",
+            ));
         }
         let at_column = names.iter().position(|name| name == "at").ok_or_else(|| {
             fault(head_line, "the line of names", head.to_owned(), "one with `at`, the time")
@@ -115,13 +123,19 @@ impl Rows {
                 fault(number, "at", cells[at_column].clone(), expected)
             })?;
             if let Some(last) = rows.last().filter(|last| last.at > at) {
-                let expected = format!("no earlier than the row before it, {}", last.cells[at_column]);
+                let expected =
+                    format!("no earlier than the row before it, {}", last.cells[at_column]);
                 return Err(fault(number, "at", cells[at_column].clone(), &expected));
             }
             rows.push(Row { line: number, at, cells });
         }
         if rows.is_empty() {
-            return Err(fault(head_line, "the table", "a line of names only".to_owned(), "at least one row"));
+            return Err(fault(
+                head_line,
+                "the table",
+                "a line of names only".to_owned(),
+                "at least one row",
+            ));
         }
         Ok(Rows { file: file.to_owned(), names, rows })
     }
@@ -132,7 +146,13 @@ impl Rows {
     }
 
     /// A fault in one of its rows.
-    pub fn fault(&self, row: &Row, what: &str, found: &str, expected: impl Into<String>) -> TableError {
+    pub fn fault(
+        &self,
+        row: &Row,
+        what: &str,
+        found: &str,
+        expected: impl Into<String>,
+    ) -> TableError {
         TableError::Fault {
             file: self.file.clone(),
             line: row.line,
@@ -241,12 +261,24 @@ mod tests {
     fn faults_name_the_line_of_the_file_that_they_stand_in() {
         for (text, expected) in [
             ("\n", "suite.yaml:7: the table is empty, expected a line of names"),
-            ("a b\n1 2\n", "suite.yaml:7: the line of names is a b, expected one with `at`, the time"),
+            (
+                "a b\n1 2\n",
+                "suite.yaml:7: the line of names is a b, expected one with `at`, the time",
+            ),
             ("at b b\n1 2 3\n", "suite.yaml:7: a column is b twice, expected each name once"),
             ("at b\n1\n", "suite.yaml:8: the row is 1 cells long, expected 2: at, b"),
-            ("at b\n", "suite.yaml:7: the table is a line of names only, expected at least one row"),
-            ("at\nnoon\n", "suite.yaml:8: at is noon, expected seconds, a duration (90s), a clock (h:mm or h:mm:ss) from the start, or a date with a time"),
-            ("at\n0:61\n", "suite.yaml:8: at is 0:61, expected seconds, a duration (90s), a clock (h:mm or h:mm:ss) from the start, or a date with a time"),
+            (
+                "at b\n",
+                "suite.yaml:7: the table is a line of names only, expected at least one row",
+            ),
+            (
+                "at\nnoon\n",
+                "suite.yaml:8: at is noon, expected seconds, a duration (90s), a clock (h:mm or h:mm:ss) from the start, or a date with a time",
+            ),
+            (
+                "at\n0:61\n",
+                "suite.yaml:8: at is 0:61, expected seconds, a duration (90s), a clock (h:mm or h:mm:ss) from the start, or a date with a time",
+            ),
             ("at\n2\n1\n", "suite.yaml:9: at is 1, expected no earlier than the row before it, 2"),
         ] {
             assert_eq!(read(text).expect_err(text).to_string(), expected, "{text:?}");

@@ -150,11 +150,22 @@ impl First {
             format!("it {} {one} and {} {other}", told(a.is_applied), told(b.is_applied))
         } else if a.outputs != b.outputs {
             let values = |outputs: &[u64]| {
-                outputs.iter().map(|bits| f64::from_bits(*bits).to_string()).collect::<Vec<_>>().join(", ")
+                outputs
+                    .iter()
+                    .map(|bits| f64::from_bits(*bits).to_string())
+                    .collect::<Vec<_>>()
+                    .join(", ")
             };
-            format!("it gives outputs {} {one} and {} {other}", values(&a.outputs), values(&b.outputs))
+            format!(
+                "it gives outputs {} {one} and {} {other}",
+                values(&a.outputs),
+                values(&b.outputs)
+            )
         } else if a.next_at_ms != b.next_at_ms {
-            format!("its decision stands until {} ms {one} and {} ms {other}", a.next_at_ms, b.next_at_ms)
+            format!(
+                "its decision stands until {} ms {one} and {} ms {other}",
+                a.next_at_ms, b.next_at_ms
+            )
         } else {
             format!("the state that it leaves is another {one} and {other}")
         };
@@ -185,8 +196,7 @@ mod tests {
         let parts: Vec<Batch> = (0..3).map(|at| select(&batch(), &[at])).collect();
         assert_eq!(parts[1].inputs, [2.0, 20.0]);
         assert_eq!(parts[1].states.bytes, b"bb");
-        let (whole, columns) =
-            joined(&parts.iter().zip(1..).collect::<Vec<_>>());
+        let (whole, columns) = joined(&parts.iter().zip(1..).collect::<Vec<_>>());
         assert_eq!((whole, columns), (batch(), 3));
     }
 

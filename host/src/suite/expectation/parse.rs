@@ -99,7 +99,11 @@ fn words(text: &str) -> Result<Vec<Placed>, ExpectationError> {
                 number(&rest[..length]).ok_or_else(|| error(text, at, message()))?;
             (Word::Number(value, kind), length)
         } else if first.is_alphabetic() || first == '"' || first == '_' {
-            (Word::Name, name_length(rest).ok_or_else(|| error(text, at, "a quote that does not end".to_owned()))?)
+            (
+                Word::Name,
+                name_length(rest)
+                    .ok_or_else(|| error(text, at, "a quote that does not end".to_owned()))?,
+            )
         } else if let Some(sign) = SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
             if *sign == "=" {
                 return Err(error(text, at, "=, expected ==".to_owned()));
@@ -137,19 +141,17 @@ fn number(text: &str) -> Option<(f64, Kind)> {
     };
     let digits = length_of(rest, |c| c.is_ascii_digit() || c == '.');
     let value: f64 = rest[..digits].parse().ok()?;
-    let (factor, kind) = match (&rest[digits..], is_money) {
-        ("", true) => (1.0, Kind::Of(Unit::Dollars)),
-        ("", false) => (1.0, Kind::Plain),
-        ("%", false) => (0.01, Kind::Plain),
-        ("ms", false) => (1e-3, Kind::Time),
-        ("s", false) => (1.0, Kind::Time),
-        ("m", false) => (60.0, Kind::Time),
-        ("h", false) => (3_600.0, Kind::Time),
+    // Divided, not multiplied by a part of 1, which would round twice.
+    Some(match (&rest[digits..], is_money) {
+        ("", true) => (value, Kind::Of(Unit::Dollars)),
+        ("", false) => (value, Kind::Plain),
+        ("%", false) => (value / 100.0, Kind::Plain),
+        ("ms", false) => (value / 1_000.0, Kind::Time),
+        ("s", false) => (value, Kind::Time),
+        ("m", false) => (value * 60.0, Kind::Time),
+        ("h", false) => (value * 3_600.0, Kind::Time),
         (_, true | false) => return None,
-    };
-    // 5 % is 0.05, and 0.05 is not 5 × 0.01: dividing rounds once.
-    let value = if factor < 1.0 { value / (1.0 / factor).round() } else { value * factor };
-    Some((value, kind))
+    })
 }
 
 struct Parser<'a> {
@@ -387,9 +389,11 @@ impl Parser<'_> {
             return Ok(Name::of_metric(service, metric, written));
         }
         let names: Vec<&str> = match self.subject {
-            Subject::Replay => {
-                own.iter().map(|(name, _)| *name).chain(crate::metrics::METRICS.iter().flat_map(both)).collect()
-            }
+            Subject::Replay => own
+                .iter()
+                .map(|(name, _)| *name)
+                .chain(crate::metrics::METRICS.iter().flat_map(both))
+                .collect(),
             Subject::Decisions => own.iter().map(|(name, _)| *name).collect(),
         };
         let hint = match (tidegate_settings::nearest(last, names.iter().copied()), self.subject) {
