@@ -22,6 +22,7 @@ pub mod replay;
 pub mod report;
 pub mod run;
 pub mod seed;
+pub mod suite;
 pub mod time;
 pub mod trace;
 pub mod why;

@@ -9,7 +9,7 @@ use crate::definitions::model::Catalogue;
 use crate::definitions::node::Fleet;
 use crate::definitions::profile::Profile;
 use crate::definitions::service::Service;
-use crate::definitions::settings::LimitsError;
+use crate::definitions::settings::{LimitsError, PoolLimits};
 use crate::engine::{
     BindTargetError, Bounds, Engine, Observation, Options, Owner, Plan, Stage, TargetName,
     TargetSpec,
@@ -173,25 +173,8 @@ impl Replay {
                 settled_at: pools.iter().map(|pool| settled(pool.limits.bounds)).sum(),
             });
             specs.extend(pools.into_iter().map(|pool| {
-                TargetSpec {
-                    name: TargetName { pool: pool.name, ..TargetName::of_service(&service.name) },
-                    tenant: TENANT.to_owned(),
-                    owner: Owner::Tidegate,
-                    bounds: pool.limits.bounds,
-                    activation: pool.limits.activation,
-                    is_reachable: Some(true),
-                    scaling_settings: own_settings
-                        .iter()
-                        .map(|own| service.scaling_document(own, &profile.settings))
-                        .collect(),
-                    placement_settings: service.placement_document(
-                        &pool.pod,
-                        &placement_settings,
-                        &profile.settings,
-                    ),
-                    needs: service.needs,
-                    weights_bytes: (service.model.weights_gb * 1e9) as u64,
-                }
+                let owner = Owner::Tidegate;
+                target_spec(service, pool, owner, &own_settings, &placement_settings, &profile)
             }));
         }
         engine.add_targets(start, specs)?;
@@ -317,6 +300,36 @@ impl Replay {
         }
         let record = recorder.finish(&self.sim);
         Ok((outcome(self.setup, self.warnings, &self.sim, record), self.engine))
+    }
+}
+
+/// What the engine is told about a pool of `service`: settings and bounds, with those of the stages and of the placement policy.
+pub(crate) fn target_spec(
+    service: &Service,
+    pool: PoolLimits,
+    owner: Owner,
+    own_settings: &[serde_json::Value],
+    placement_settings: &serde_json::Value,
+    profile: &Profile,
+) -> TargetSpec {
+    TargetSpec {
+        name: TargetName { pool: pool.name, ..TargetName::of_service(&service.name) },
+        tenant: TENANT.to_owned(),
+        owner,
+        bounds: pool.limits.bounds,
+        activation: pool.limits.activation,
+        is_reachable: Some(true),
+        scaling_settings: own_settings
+            .iter()
+            .map(|own| service.scaling_document(own, &profile.settings))
+            .collect(),
+        placement_settings: service.placement_document(
+            &pool.pod,
+            placement_settings,
+            &profile.settings,
+        ),
+        needs: service.needs,
+        weights_bytes: (service.model.weights_gb * 1e9) as u64,
     }
 }
 

@@ -48,6 +48,21 @@ pub(super) enum Command {
     /// Look at recorded load.
     #[command(subcommand)]
     Trace(Trace),
+    /// Run the cases of suites: replays and decisions, held to expectations, snapshots and the contract.
+    #[command(after_help = super::test::EXAMPLES)]
+    Test(super::test::Args),
+    /// Look at each snapshot that waits, and accept or reject it.
+    #[command(after_help = "Example:\n  tidegate review")]
+    Review(super::review::Args),
+    /// Accept snapshots that wait: all, or those of some cases.
+    #[command(after_help = "Example:\n  tidegate accept burst")]
+    Accept(super::review::Args),
+    /// Reject snapshots that wait: all, or those of some cases.
+    #[command(after_help = "Example:\n  tidegate reject burst")]
+    Reject(super::review::Args),
+    /// List the snapshots that wait.
+    #[command(after_help = "Example:\n  tidegate pending -o json")]
+    Pending(super::review::PendingArgs),
     /// Measure what a decision costs on this machine: native against sandboxed.
     #[command(after_help = "Example:\n  tidegate bench -o json")]
     Bench(Bench),

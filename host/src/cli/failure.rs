@@ -51,6 +51,18 @@ impl Failure {
         Failure::plain(Exit::Check, "")
     }
 
+    /// The same with another exit code.
+    pub(super) fn told(exit: Exit) -> Failure {
+        Failure::plain(exit, "")
+    }
+
+    /// What it says, a line a cause, with what to do about it.
+    pub(super) fn into_parts(self) -> (Exit, Vec<String>, Option<String>) {
+        let mut told = vec![self.what];
+        told.extend(self.causes);
+        (self.exit, told, self.hint)
+    }
+
     /// The same, with what to do about it.
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = Some(hint.into());

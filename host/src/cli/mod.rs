@@ -9,6 +9,9 @@ mod inputs;
 mod output;
 mod policies;
 mod replay;
+mod review;
+mod suites;
+mod test;
 mod trace;
 mod why;
 
@@ -30,6 +33,11 @@ pub fn main() -> ExitCode {
         Command::Trace(Trace::Stat { traces, seed, output }) => {
             trace::stat(&traces, &seed, output, &terminal)
         }
+        Command::Test(args) => test::run(&args, &terminal),
+        Command::Review(args) => review::review(&args, &terminal),
+        Command::Accept(args) => review::accept(&args, &terminal),
+        Command::Reject(args) => review::reject(&args, &terminal),
+        Command::Pending(args) => review::pending(&args, &terminal),
         Command::Bench(args) => bench::run(&args, &terminal),
         Command::Componentize(args) => componentize::run(&args, &terminal),
         Command::Completions { shell } => {

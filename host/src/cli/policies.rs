@@ -29,7 +29,7 @@ pub(super) fn load(chain: &PoliciesDefinition) -> Result<Policies, Failure> {
 }
 
 /// The sandbox of this process, with a cache of machine code where the user has a folder for such things.
-fn sandbox(limits: Limits) -> Result<Sandbox, Failure> {
+pub(super) fn sandbox(limits: Limits) -> Result<Sandbox, Failure> {
     let sandbox = sandbox_without_cache(limits)?;
     Ok(match cache_folder() {
         Some(folder) => sandbox.with_cache(&folder),
@@ -71,7 +71,10 @@ fn stage(sandbox: &Sandbox, definition: &StageDefinition) -> Result<Stage, Failu
     Ok(Stage::with_fallback(&definition.name, policy, fallback))
 }
 
-fn scales(package: &Package, named: &PolicyRef) -> Result<Box<dyn ScalingPolicy>, Failure> {
+pub(super) fn scales(
+    package: &Package,
+    named: &PolicyRef,
+) -> Result<Box<dyn ScalingPolicy>, Failure> {
     match package.scaling() {
         Some(policy) => Ok(Box::new(policy)),
         None => Err(Failure::plain(Exit::Input, format!("{} does not scale", shown(named)))
@@ -79,7 +82,10 @@ fn scales(package: &Package, named: &PolicyRef) -> Result<Box<dyn ScalingPolicy>
     }
 }
 
-fn places(package: &Package, named: &PolicyRef) -> Result<Box<dyn PlacementPolicy>, Failure> {
+pub(super) fn places(
+    package: &Package,
+    named: &PolicyRef,
+) -> Result<Box<dyn PlacementPolicy>, Failure> {
     match package.placement() {
         Some(policy) => Ok(Box::new(policy)),
         None => Err(Failure::plain(Exit::Input, format!("{} does not place", shown(named)))
@@ -87,7 +93,7 @@ fn places(package: &Package, named: &PolicyRef) -> Result<Box<dyn PlacementPolic
     }
 }
 
-fn package(sandbox: &Sandbox, named: &PolicyRef) -> Result<Package, Failure> {
+pub(super) fn package(sandbox: &Sandbox, named: &PolicyRef) -> Result<Package, Failure> {
     match named {
         PolicyRef::Builtin(name) => {
             let Some(component) = builtin::builtin(name) else {

@@ -18,6 +18,7 @@ pub mod profile;
 mod quantity;
 pub mod service;
 pub mod settings;
+pub mod suite;
 mod tree;
 
 pub use fault::{DefinitionError, Fault, Warning};

@@ -9,7 +9,7 @@ use crate::engine::OnFailure;
 use crate::policy::Limits;
 
 /// A component by name or by file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PolicyRef {
     /// One that is part of this program: `builtin:NAME`.
     Builtin(String),
@@ -145,7 +145,16 @@ impl PoliciesDefinition {
         Self::parse(&text, &shown, path.parent().unwrap_or(Path::new("")))
     }
 
-    fn parse(text: &str, path: &str, folder: &Path) -> Result<PoliciesDefinition, PoliciesError> {
+    /// Reads the text of a policies file that is called `path`. Component files in it are relative to `folder`.
+    ///
+    /// # Errors
+    ///
+    /// As [`PoliciesDefinition::read`].
+    pub(super) fn parse(
+        text: &str,
+        path: &str,
+        folder: &Path,
+    ) -> Result<PoliciesDefinition, PoliciesError> {
         let file: PoliciesFile = serde_saphyr::from_str(text).map_err(|error| {
             PoliciesError::Syntax { path: path.to_owned(), message: error.to_string() }
         })?;
@@ -233,7 +242,7 @@ impl PolicyRef {
     }
 }
 
-fn reference(text: &str, folder: &Path) -> PolicyRef {
+pub(super) fn reference(text: &str, folder: &Path) -> PolicyRef {
     match text.strip_prefix("builtin:") {
         Some(name) => PolicyRef::Builtin(name.to_owned()),
         None => PolicyRef::File(folder.join(text)),

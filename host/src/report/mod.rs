@@ -5,17 +5,18 @@
 //! - [`page`] is one HTML file without a script, and without a reference to anything outside.
 //! - [`json`] is the outcome as it is; [`schema`] and `docs/replay.md` describe it.
 
+mod brief;
 mod changes;
 mod comparison;
 mod deltas;
 mod markup;
-mod numbers;
+pub(crate) mod numbers;
 mod page;
 mod plot;
 mod service;
 mod spark;
 mod stand;
-mod style;
+pub(crate) mod style;
 mod summary;
 mod table;
 mod timeline;
@@ -28,6 +29,7 @@ mod tests;
 
 use crate::ledger::Outcome;
 
+pub use brief::brief;
 pub use comparison::comparison_page;
 pub use deltas::{comparison, comparison_markdown};
 pub use page::page;

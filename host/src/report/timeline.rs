@@ -152,6 +152,20 @@ fn words(ink: Ink, text: &str) -> Vec<(Ink, String)> {
 ///
 /// At most `limit` changes, the first of each kind and the largest of each service and stretch of time; a last line says how many more there are. `None`: all.
 pub fn timeline(outcome: &Outcome, style: Style, limit: Option<usize>) -> String {
+    let (mut text, left_out) = told(outcome, style, limit);
+    if left_out > 0 {
+        let more = format!(
+            "and {} more: the first of each kind and the largest are shown; --all shows all",
+            counted(left_out as u64, "line")
+        );
+        text += &style.paint(Ink::Faint, &more);
+        text.push('\n');
+    }
+    text
+}
+
+/// The lines of a timeline, and how many were left out.
+pub(super) fn told(outcome: &Outcome, style: Style, limit: Option<usize>) -> (String, usize) {
     let all = events(outcome);
     let mut names: Vec<String> =
         outcome.services.iter().map(|service| service.name.clone()).collect();
@@ -169,14 +183,5 @@ pub fn timeline(outcome: &Outcome, style: Style, limit: Option<usize>) -> String
             Event::Failed(failure) => columns.failure(failure),
         };
     }
-    let left_out = all.len() - told.len();
-    if left_out > 0 {
-        let more = format!(
-            "and {} more: the first of each kind and the largest are shown; --all shows all",
-            counted(left_out as u64, "line")
-        );
-        text += &style.paint(Ink::Faint, &more);
-        text.push('\n');
-    }
-    text
+    (text, all.len() - told.len())
 }
