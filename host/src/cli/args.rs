@@ -63,6 +63,9 @@ pub(super) enum Command {
     /// List the snapshots that wait.
     #[command(after_help = "Example:\n  tidegate pending -o json")]
     Pending(super::review::PendingArgs),
+    /// Look for load and faults under which policies break a promise, and write the smallest as a case of a suite.
+    #[command(after_help = super::fuzz::EXAMPLES)]
+    Fuzz(Box<super::fuzz::Args>),
     /// Measure what a decision costs on this machine: native against sandboxed.
     #[command(after_help = "Example:\n  tidegate bench -o json")]
     Bench(Bench),

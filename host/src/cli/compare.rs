@@ -154,34 +154,44 @@ enum Part {
     Component(PolicyRef),
 }
 
+/// What `name` changes of `world`, and the chain of policies that this comes to.
+pub(super) fn named(
+    name: &str,
+    world: &World,
+    stage: Option<&str>,
+) -> Result<(World, PoliciesDefinition), Failure> {
+    let mut world = world.clone();
+    let mut components = Vec::new();
+    let (mut has_profile, mut has_policies) = (false, false);
+    let twice = |what: &str| {
+        Failure::plain(Exit::Input, format!("{name} names {what} twice"))
+            .hint("a profile, a policies file and components may stand beside each other, the first two once each")
+    };
+    for part in name.split(',').map(str::trim) {
+        match kind(part)? {
+            Part::Profile if has_profile => return Err(twice("a profile")),
+            Part::Policies if has_policies => return Err(twice("a policies file")),
+            Part::Profile => {
+                has_profile = true;
+                part.clone_into(&mut world.profile);
+            }
+            Part::Policies => {
+                has_policies = true;
+                world.policies = Some(PathBuf::from(part));
+            }
+            Part::Component(policy) => components.push(policy),
+        }
+    }
+    let mut chain = inputs::chain(&world)?;
+    for policy in components {
+        put_in_place(&mut chain, policy, stage)?;
+    }
+    Ok((world, chain))
+}
+
 impl<'a> Side<'a> {
     fn read(name: &'a str, args: &Args) -> Result<Side<'a>, Failure> {
-        let mut world = args.world.clone();
-        let mut components = Vec::new();
-        let (mut has_profile, mut has_policies) = (false, false);
-        let twice = |what: &str| {
-            Failure::plain(Exit::Input, format!("{name} names {what} twice"))
-                .hint("a profile, a policies file and components may stand beside each other, the first two once each")
-        };
-        for part in name.split(',').map(str::trim) {
-            match kind(part)? {
-                Part::Profile if has_profile => return Err(twice("a profile")),
-                Part::Policies if has_policies => return Err(twice("a policies file")),
-                Part::Profile => {
-                    has_profile = true;
-                    part.clone_into(&mut world.profile);
-                }
-                Part::Policies => {
-                    has_policies = true;
-                    world.policies = Some(PathBuf::from(part));
-                }
-                Part::Component(policy) => components.push(policy),
-            }
-        }
-        let mut chain = inputs::chain(&world)?;
-        for policy in components {
-            put_in_place(&mut chain, policy, args.stage.as_deref())?;
-        }
+        let (world, chain) = named(name, &args.world, args.stage.as_deref())?;
         Ok(Side { name, inputs: Inputs { traces: args.traces.clone(), world }, chain })
     }
 

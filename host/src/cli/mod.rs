@@ -5,6 +5,7 @@ mod bench;
 mod compare;
 mod componentize;
 mod failure;
+mod fuzz;
 mod inputs;
 mod output;
 mod policies;
@@ -38,6 +39,7 @@ pub fn main() -> ExitCode {
         Command::Accept(args) => review::accept(&args, &terminal),
         Command::Reject(args) => review::reject(&args, &terminal),
         Command::Pending(args) => review::pending(&args, &terminal),
+        Command::Fuzz(args) => fuzz::run(&args, &terminal),
         Command::Bench(args) => bench::run(&args, &terminal),
         Command::Componentize(args) => componentize::run(&args, &terminal),
         Command::Completions { shell } => {

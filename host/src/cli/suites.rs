@@ -149,7 +149,8 @@ impl Maker {
         Ok(Made { chain: self.loaded(definition)?, around })
     }
 
-    fn loaded(&self, definition: PoliciesDefinition) -> Result<Chain, Failure> {
+    /// A chain with its components loaded, each once for all chains of this maker.
+    pub(super) fn loaded(&self, definition: PoliciesDefinition) -> Result<Chain, Failure> {
         let key = serde_json::to_string(&definition.limits).expect("limits are numbers");
         let mut sandboxes = self.sandboxes.lock().expect("nobody panics while it loads");
         if !sandboxes.contains_key(&key) {

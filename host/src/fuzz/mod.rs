@@ -4,14 +4,11 @@
 //! Everything is drawn from a seed word, a generator for each try: the same hunt finds the same try.
 
 mod draw;
-mod promises;
 mod shrink;
 
 use crate::backend::sim::Faults;
 use crate::seed::Seed;
 use crate::trace::synth::{Span, Synth};
-
-pub use promises::broken;
 
 /// What a hunt moves within.
 #[derive(Clone, Debug)]
@@ -38,11 +35,15 @@ pub struct Try {
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breach {
-    /// Which promise, without numbers: a smaller try must break the same.
+    /// Which: a smaller try must break the same.
     pub promise: String,
     /// What was seen of it, with numbers.
     pub seen: String,
 }
+
+/// What every policy promises, whatever its author expects beside that, as conditions on a replay: no policy fails, whoever waits at
+/// zero is seen to, and without load everything comes to rest.
+pub const PROMISES: [&str; 3] = ["failures == 0", "asleep_s <= 10", "late_changes <= 20"];
 
 /// What a hunt came to.
 #[derive(Clone, Debug, PartialEq)]

@@ -28,9 +28,11 @@ pub enum Subject {
 }
 
 /// Numbers of a replay that its summary does not have.
-pub const REPLAY_NAMES: [(&str, Unit); 4] = [
+pub const REPLAY_NAMES: [(&str, Unit); 6] = [
+    ("asleep_s", Unit::Seconds),
     ("changes", Unit::Count),
     ("failures", Unit::Count),
+    ("late_changes", Unit::Count),
     ("unplaced", Unit::Count),
     ("duration_s", Unit::Seconds),
 ];

@@ -11,12 +11,13 @@ mod decided;
 pub mod diff;
 pub mod expectation;
 mod observed;
-mod outcome;
+pub(crate) mod outcome;
 pub mod pending;
 pub mod print;
 mod recording;
 pub mod snapshot;
 mod table;
+mod unrest;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

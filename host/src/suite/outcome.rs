@@ -10,7 +10,7 @@ use super::expectation::{Expectation, Name, Unmet};
 use super::observed::{Observations, ObserveError, Observed};
 use super::recording::Watched;
 use super::table::{Rows, TableError};
-use super::{Broken, Came, Fault, Made, MadeAround, asked};
+use super::{Broken, Came, Fault, Made, MadeAround, asked, unrest};
 use crate::backend::sim;
 use crate::definitions::policies::PolicyRef;
 use crate::definitions::profile::Profile;
@@ -87,10 +87,7 @@ fn of_replay(
 ) -> Result<Came, Broken> {
     let sums = &outcome.summary;
     let numbers = METRICS.iter().map(|metric| (metric.name.to_owned(), metric.of(&sums.whole)));
-    let named = |name: &Name| match &name.service {
-        None => of_whole(outcome, name.name),
-        Some(service) => of_service(outcome, service, name.name),
-    };
+    let named = |name: &Name| number_of(outcome, name);
     let services: Vec<&str> = sums.services.keys().map(String::as_str).collect();
     let whole = &sums.whole;
     let requests = &whole.requests;
@@ -116,15 +113,25 @@ fn of_replay(
     })
 }
 
+/// A number of a replay by name.
+pub(crate) fn number_of(outcome: &Outcome, name: &Name) -> f64 {
+    match &name.service {
+        None => of_whole(outcome, name.name),
+        Some(service) => of_service(outcome, service, name.name),
+    }
+}
+
 fn of_whole(outcome: &Outcome, name: &str) -> f64 {
     let times = |is_unplaced: bool| {
         let notes = outcome.failures.iter().filter(|one| (one.instead == UNPLACED) == is_unplaced);
         notes.map(|note| note.times).sum::<u64>() as f64
     };
     match name {
+        "asleep_s" => outcome.services.iter().map(unrest::asleep_s).fold(0.0, f64::max),
         "changes" => {
             outcome.services.iter().map(|service| service.changes.len()).sum::<usize>() as f64
         }
+        "late_changes" => outcome.services.iter().map(unrest::late_changes).sum(),
         "failures" => times(false),
         "unplaced" => times(true),
         "duration_s" => outcome.setup.duration_s,
@@ -140,11 +147,11 @@ fn of_service(outcome: &Outcome, service: &str, name: &str) -> f64 {
         });
         notes.map(|note| note.times).sum::<u64>() as f64
     };
+    let its = || outcome.services.iter().find(|one| one.name == service);
     match name {
-        "changes" => {
-            let its = outcome.services.iter().find(|one| one.name == service);
-            its.map_or(f64::NAN, |one| one.changes.len() as f64)
-        }
+        "asleep_s" => its().map_or(f64::NAN, unrest::asleep_s),
+        "changes" => its().map_or(f64::NAN, |one| one.changes.len() as f64),
+        "late_changes" => its().map_or(f64::NAN, unrest::late_changes),
         "failures" => times(false),
         "unplaced" => times(true),
         "duration_s" => outcome.setup.duration_s,

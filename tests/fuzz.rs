@@ -1,0 +1,72 @@
+//! `tidegate fuzz` from the command line: what it finds, how small it makes that, what it writes, and exit codes.
+
+use std::path::Path;
+use std::process::Command;
+
+use insta::assert_snapshot;
+
+/// What a command line prints on both streams, and its exit code.
+fn tidegate(folder: &Path, line: &[&str]) -> String {
+    let done = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .current_dir(folder)
+        .env("XDG_CACHE_HOME", folder.join("cache"))
+        .env_remove("CI")
+        .args(line)
+        .output()
+        .expect("it starts");
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it writes text");
+    let code = done.status.code().expect("no signal ended it");
+    format!("{}{}exit code {code}", text(&done.stdout), text(&done.stderr))
+}
+
+fn written(folder: &Path, name: &str) -> String {
+    std::fs::read_to_string(folder.join(name)).expect("it is written")
+}
+
+/// A chain whose one stage is the hostile guest in that mood.
+fn hostile(folder: &Path, settings: &str) {
+    let guest = Path::new(env!("TIDEGATE_GUESTS")).join("hostile.wasm");
+    let text = format!(
+        "apiVersion: tidegate.dev/v1alpha1\nkind: Policies\nscaling:\n  - policy: {}\n    name: hostile\n    settings: {settings}\n",
+        guest.display()
+    );
+    std::fs::write(folder.join("policies.yaml"), text).expect("it is written");
+}
+
+#[test]
+fn what_breaks_an_expectation_is_written_as_a_case_that_breaks_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let line = ["fuzz", "builtin:knative", "--expect", "expired == 0", "--profile", "knative"];
+    assert_snapshot!(tidegate(folder.path(), &line), @"");
+    assert_snapshot!(written(folder.path(), "found.suite.yaml"), @"");
+    assert_snapshot!(written(folder.path(), "found.suite.faults.yaml"), @"");
+    let tested = tidegate(folder.path(), &["test", "found.suite.yaml"]);
+    assert!(tested.ends_with("exit code 1"), "{tested}");
+    assert!(tested.contains("expired == 0"), "{tested}");
+    assert_snapshot!(tidegate(folder.path(), &line), @"");
+}
+
+#[test]
+fn a_policy_that_fails_is_found_without_any_expectation() {
+    let folder = tempfile::tempdir().expect("a folder");
+    hostile(folder.path(), r#"{"do": "loop"}"#);
+    let found = tidegate(folder.path(), &["fuzz", "policies.yaml", "-o", "json", "--rounds", "3"]);
+    assert!(found.ends_with("exit code 1"), "{found}");
+    assert!(found.contains(r#""promise": "failures == 0""#), "{found}");
+}
+
+#[test]
+fn the_built_in_policies_keep_what_every_policy_promises() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for profile in ["knative", "gpu"] {
+        let line = ["fuzz", "builtin:knative", "--profile", profile, "--rounds", "60"];
+        assert_snapshot!(tidegate(folder.path(), &line), @"");
+    }
+}
+
+#[test]
+fn slips_are_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_snapshot!(tidegate(folder.path(), &["fuzz", "gpu", "--expect", "expird == 0"]), @"");
+    assert_snapshot!(tidegate(folder.path(), &["fuzz", "gpu", "--highest-rate", "0"]), @"");
+}
