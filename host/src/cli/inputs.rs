@@ -1,18 +1,18 @@
 //! What a replay is made of, from the files that arguments name: every command that replays reads them here, and says alike what is
 //! wrong with them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::args::{Inputs, World};
 use super::failure::{Exit, Failure};
 use super::policies;
 use crate::backend::sim::Faults;
-use crate::definitions::Warning;
 use crate::definitions::model::Catalogue;
 use crate::definitions::node::Fleet;
 use crate::definitions::policies::PoliciesDefinition;
 use crate::definitions::profile::Profile;
 use crate::definitions::service;
+use crate::definitions::{Warning, failures};
 use crate::replay::{Load, Policies, ReplayError, Setting};
 use crate::seed::Seed;
 use crate::time::Time;
@@ -70,7 +70,9 @@ pub(super) fn world(args: &World, load: Load, traces: Vec<String>) -> Result<Set
     );
     let faults = match &args.faults {
         None => Faults::default(),
-        Some(path) => read_faults(path)?,
+        Some(path) => {
+            failures::read(path).map_err(|error| input(cannot_read("faults", path))(&error))?
+        }
     };
     Ok(Setting {
         load,
@@ -127,13 +129,6 @@ fn told<T>((read, noted): (T, Vec<Warning>), warnings: &mut Vec<String>) -> T {
 
 fn cannot_read(what: &str, path: &Path) -> String {
     format!("cannot read the {what} in {}", path.display())
-}
-
-fn read_faults(path: &PathBuf) -> Result<Faults, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::new(Exit::Input, cannot_read("faults", path), &error))?;
-    serde_saphyr::from_str(&text)
-        .map_err(|error| Failure::new(Exit::Input, cannot_read("faults", path), &error))
 }
 
 /// A moment as people write it: RFC 3339, a day, or a day with a time, in UTC where no offset is given; 1970 or later.

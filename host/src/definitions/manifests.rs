@@ -265,6 +265,8 @@ fn our_own_form_says_in_a_line_what_differs_from_the_default() {
     assert_eq!(read.warnings, [super::Warning {
         file: "s.yaml".to_owned(),
         line: 17,
+        field: String::new(),
+        nearest: None,
         message: "service 10012: nothing says which model it serves; it is taken as llama-3.1-8b, unless model says which".to_owned(),
     }]);
     let text: Vec<_> = read.services.iter().map(summary).collect();

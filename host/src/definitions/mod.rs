@@ -1,6 +1,7 @@
 //! Files that people write: which policies decide, which services there are, on which nodes. It reads and checks them, and knows
 //! nothing of how they are used.
 
+pub mod failures;
 mod fault;
 mod field;
 mod gpu;
@@ -12,6 +13,7 @@ mod manifests;
 pub mod model;
 pub mod node;
 mod openb;
+mod outline;
 mod pod;
 pub mod policies;
 pub mod profile;
@@ -22,6 +24,7 @@ pub mod suite;
 mod tree;
 
 pub use fault::{DefinitionError, Fault, Warning};
+pub use outline::Outline;
 
 /// The version of our own files.
 const API_VERSION: &str = "tidegate.dev/v1alpha1";

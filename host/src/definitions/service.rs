@@ -61,6 +61,8 @@ pub struct Pool {
 pub struct Read {
     /// In the order of the file, names unique.
     pub services: Vec<Service>,
+    /// Where each of them begins, in the same order. Lines, from 1.
+    pub lines: Vec<u64>,
     /// What their author should know.
     pub warnings: Vec<Warning>,
 }
@@ -87,11 +89,12 @@ pub fn read(path: &Path, catalogue: &Catalogue) -> Result<Read, DefinitionError>
     parse(&text, &file, catalogue)
 }
 
-pub(super) fn parse(
-    text: &str,
-    file: &str,
-    catalogue: &Catalogue,
-) -> Result<Read, DefinitionError> {
+/// The same from a text; `file` is what messages call it.
+///
+/// # Errors
+///
+/// When anything in it is wrong; all faults are told.
+pub fn parse(text: &str, file: &str, catalogue: &Catalogue) -> Result<Read, DefinitionError> {
     let documents = tree::parse(text, file)?;
     let mut notes = Notes::new(file);
     let mut catalogue = catalogue.clone();
@@ -107,16 +110,17 @@ pub(super) fn parse(
         notes.fault(1, "the file", "empty", EXPECTED);
     }
     let mut names = BTreeSet::new();
-    let mut services = Vec::new();
+    let (mut services, mut lines) = (Vec::new(), Vec::new());
     for (line, service) in drafts {
         if !names.insert(service.name.clone()) {
             let field = "the service's name";
             notes.fault(line, field, &service.name, "a name that no earlier service has");
         }
         services.push(service);
+        lines.push(line);
     }
     let (services, warnings) = notes.or(services)?;
-    Ok(Read { services, warnings })
+    Ok(Read { services, lines, warnings })
 }
 
 const EXPECTED: &str = "InferenceService of serving.kserve.io/v1beta1, Service of serving.knative.dev/v1, or Services of tidegate.dev/v1alpha1";

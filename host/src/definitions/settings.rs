@@ -187,11 +187,12 @@ pub(super) fn take_annotations(
         if [PREFIX, "serving.knative.dev/", POLICY_PREFIX].iter().any(|one| name.starts_with(one)) {
             service.annotations.insert(name.clone(), text.to_owned());
         } else if name.starts_with(OWN_PREFIX) && !OWN.contains(&name.as_str()) {
-            let message = match tidegate_settings::nearest(name, OWN) {
+            let nearest = tidegate_settings::nearest(name, OWN);
+            let message = match nearest {
                 Some(nearest) => format!("{name} is no known annotation; did you mean {nearest}?"),
                 None => format!("{name} is no known annotation, expected {}", OWN.join(", ")),
             };
-            notes.warn(at.line, message);
+            notes.warn_near(at.line, &at.path, message, nearest.map(str::to_owned));
         }
     }
     if let Some(at) = annotations.get("tidegate.dev/trace") {

@@ -47,6 +47,11 @@ use words::Words;
 use crate::policy::{CallError, PlacementPolicy};
 use crate::time::Time;
 
+/// The names of all facts that a scaling policy may ask for.
+pub fn fact_names() -> impl Iterator<Item = &'static str> {
+    fact::Fact::ALL.into_iter().map(fact::Fact::name)
+}
+
 /// Rounds in which a pass must settle. Knative's rules take three; a chain that does not settle is reported and left alone until
 /// something happens.
 const ROUNDS_AT_MOST: usize = 16;

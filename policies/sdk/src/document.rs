@@ -87,6 +87,15 @@ impl Faults {
     }
 }
 
+/// From pairs of a path and a message, as whoever reads a part of the document for a policy tells them.
+impl FromIterator<(String, String)> for Faults {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Faults {
+        let mut faults = Faults::default();
+        pairs.into_iter().for_each(|(path, message)| faults.push(path, message));
+        faults
+    }
+}
+
 /// Keys and positions joined with dots.
 fn dotted(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
