@@ -2,8 +2,12 @@
 
 mod args;
 mod bench;
+mod build;
+mod docs;
 mod failure;
 mod inputs;
+mod inspect;
+mod new;
 mod output;
 mod policies;
 mod replay;
@@ -21,11 +25,16 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let terminal = Terminal::new(cli.color, cli.quiet);
     let done = match cli.command {
+        Command::New(args) => new::run(&args, &terminal),
+        Command::Build(args) => build::run(&args, &terminal),
+        Command::Inspect(args) => inspect::run(&args, &terminal),
         Command::Replay(args) => replay::run(&args, &terminal),
         Command::Trace(Trace::Stat { traces, seed, output }) => {
             trace::stat(&traces, &seed, output, &terminal)
         }
         Command::Bench(args) => bench::run(&args, &terminal),
+        Command::Man(args) => docs::man(&args, &terminal),
+        Command::Docs(args) => docs::docs(&args, &terminal),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut script);

@@ -1,6 +1,7 @@
 //! From a policies file to policies that run: components are read, loaded and put into their places. What to tell a person when that
 //! fails is here too, as every command that takes a chain tells it alike.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::failure::{Exit, Failure};
@@ -29,7 +30,7 @@ pub(super) fn load(chain: &PoliciesDefinition) -> Result<Policies, Failure> {
 }
 
 /// The sandbox of this process, with a cache of machine code where the user has a folder for such things.
-fn sandbox(limits: Limits) -> Result<Sandbox, Failure> {
+pub(super) fn sandbox(limits: Limits) -> Result<Sandbox, Failure> {
     let sandbox = sandbox_without_cache(limits)?;
     Ok(match cache_folder() {
         Some(folder) => sandbox.with_cache(&folder),
@@ -87,20 +88,24 @@ fn places(package: &Package, named: &PolicyRef) -> Result<Box<dyn PlacementPolic
     }
 }
 
-fn package(sandbox: &Sandbox, named: &PolicyRef) -> Result<Package, Failure> {
+pub(super) fn package(sandbox: &Sandbox, named: &PolicyRef) -> Result<Package, Failure> {
+    let component = bytes(named, sandbox.limits())?;
     match named {
-        PolicyRef::Builtin(name) => {
-            let Some(component) = builtin::builtin(name) else {
-                let known: Vec<&str> = builtin::names().collect();
-                return Err(Failure::plain(Exit::Input, format!("no policy {name} is built in"))
-                    .hint(format!("there are {}", known.join(", "))));
-            };
-            sandbox.load_trusted(component).map_err(|error| cannot_load(named, &error))
-        }
-        PolicyRef::File(path) => {
-            let component = read(path, sandbox.limits())?;
-            sandbox.load(&component).map_err(|error| cannot_load(named, &error))
-        }
+        PolicyRef::Builtin(_) => sandbox.load_trusted(&component),
+        PolicyRef::File(_) => sandbox.load(&component),
+    }
+    .map_err(|error| cannot_load(named, &error))
+}
+
+/// A component as it lies in its file or in this program.
+pub(super) fn bytes(named: &PolicyRef, limits: &Limits) -> Result<Cow<'static, [u8]>, Failure> {
+    match named {
+        PolicyRef::Builtin(name) => builtin::builtin(name).map(Cow::Borrowed).ok_or_else(|| {
+            let known: Vec<&str> = builtin::names().collect();
+            Failure::plain(Exit::Input, format!("no policy {name} is built in"))
+                .hint(format!("there are {}", known.join(", ")))
+        }),
+        PolicyRef::File(path) => read(path, limits).map(Cow::Owned),
     }
 }
 
@@ -119,7 +124,7 @@ fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, Failure> {
     Ok(component)
 }
 
-fn cannot_load(named: &PolicyRef, error: &LoadError) -> Failure {
+pub(super) fn cannot_load(named: &PolicyRef, error: &LoadError) -> Failure {
     let failure =
         Failure::new(Exit::Policy, format!("cannot load the policy {}", shown(named)), error);
     match error.hint() {

@@ -5,6 +5,7 @@ pub mod builtin;
 mod call;
 mod compile;
 mod component;
+pub mod facts;
 mod isolate;
 mod limits;
 pub mod load;
@@ -17,11 +18,13 @@ pub mod wire;
 
 pub use compile::{SUBCOMMAND as COMPILE_SUBCOMMAND, compile_child};
 pub use component::ComponentScaling;
+pub use facts::Facts;
 pub use limits::Limits;
 pub use load::LoadError;
 pub use places::ComponentPlacement;
 pub use quarantine::Quarantine;
 pub use sandbox::{Package, Sandbox, SandboxError, digest_of};
+pub(crate) use told::size as told_size;
 
 use wire::{
     Batch, Births, Candidates, Decisions, Explanation, Fault, Inheritance, PlacementInput,
