@@ -93,7 +93,7 @@ fn table(text: &mut String, arguments: &[&Arg]) {
             "| `{}` | {} | {} |",
             cell(&shown(argument)),
             cell(&default),
-            cell(&format!("{help} {}", values(argument)))
+            cell(&format!("{help}. {}", values(argument)))
         );
     }
 }
@@ -140,10 +140,10 @@ fn values(argument: &Arg) -> String {
         .map(|value| match value.get_help() {
             Some(help) => {
                 let help = help.to_string();
-                format!("`{}`: {}", value.get_name(), help.trim_end_matches('.'))
+                format!("`{}` ({})", value.get_name(), help.trim_end_matches('.'))
             }
             None => format!("`{}`", value.get_name()),
         })
         .collect();
-    if told.is_empty() { String::new() } else { format!("One of {}.", told.join("; ")) }
+    if told.is_empty() { String::new() } else { format!("One of {}.", told.join(", ")) }
 }
