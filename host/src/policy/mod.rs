@@ -10,6 +10,7 @@ mod isolate;
 mod limits;
 pub mod load;
 pub mod native;
+mod panic;
 mod places;
 pub mod quarantine;
 mod sandbox;
