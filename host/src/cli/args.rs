@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::{build, docs, inspect, new};
+
 /// Scales GPU inference replicas with policies that are tested before they touch a GPU.
 #[derive(Debug, Parser)]
 #[command(
@@ -36,6 +38,17 @@ pub(super) enum Color {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Begin a policy: a project that builds, with its tests.
+    #[command(after_help = "Example:\n  tidegate new surge --template stage")]
+    New(new::New),
+    /// Build a policy's component, and put it where its policies file expects it.
+    #[command(after_help = "Example:\n  tidegate build surge")]
+    Build(build::Build),
+    /// Say what a component is, what it asks for, and what it gives.
+    #[command(
+        after_help = "Examples:\n  tidegate inspect surge.wasm\n  tidegate inspect builtin:knative -o json"
+    )]
+    Inspect(inspect::Inspect),
     /// Run a recorded load through policies, in virtual time.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<Replay>),
@@ -74,6 +87,16 @@ pub(super) enum Command {
         after_help = "Example:\n  tidegate componentize office_hours.core.wasm -O office_hours.wasm"
     )]
     Componentize(super::componentize::Componentize),
+    /// Print a manual page, or write those of all commands into a folder.
+    #[command(
+        after_help = "Examples:\n  tidegate man | man -l -\n  tidegate man ~/.local/share/man/man1"
+    )]
+    Man(docs::Man),
+    /// Print a reference page, generated from this program: its command line, or the contract of policies.
+    #[command(
+        after_help = "Examples:\n  tidegate docs contract\n  tidegate docs --write docs/reference"
+    )]
+    Docs(docs::Docs),
     /// Print a completion script for a shell.
     #[command(
         after_help = "Example:\n  tidegate completions bash > ~/.local/share/bash-completion/completions/tidegate"

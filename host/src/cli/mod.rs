@@ -4,9 +4,13 @@ mod args;
 mod bench;
 mod compare;
 mod componentize;
+mod build;
+mod docs;
 mod failure;
 mod fuzz;
 mod inputs;
+mod inspect;
+mod new;
 mod output;
 mod policies;
 mod replay;
@@ -28,6 +32,9 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let terminal = Terminal::new(cli.color, cli.quiet);
     let done = match cli.command {
+        Command::New(args) => new::run(&args, &terminal),
+        Command::Build(args) => build::run(&args, &terminal),
+        Command::Inspect(args) => inspect::run(&args, &terminal),
         Command::Replay(args) => replay::run(&args, &terminal),
         Command::Compare(args) => compare::run(&args, &terminal),
         Command::Why(args) => why::run(&args, &terminal),
@@ -42,6 +49,8 @@ pub fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::run(&args, &terminal),
         Command::Bench(args) => bench::run(&args, &terminal),
         Command::Componentize(args) => componentize::run(&args, &terminal),
+        Command::Man(args) => docs::man(&args, &terminal),
+        Command::Docs(args) => docs::docs(&args, &terminal),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut script);

@@ -1,6 +1,7 @@
 //! From a policies file to policies that run: components are read, loaded and put into their places. What to tell a person when that
 //! fails is here too, as every command that takes a chain tells it alike.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::failure::{Exit, Failure};
@@ -94,19 +95,23 @@ pub(super) fn places(
 }
 
 pub(super) fn package(sandbox: &Sandbox, named: &PolicyRef) -> Result<Package, Failure> {
+    let component = bytes(named, sandbox.limits())?;
     match named {
-        PolicyRef::Builtin(name) => {
-            let Some(component) = builtin::builtin(name) else {
-                let known: Vec<&str> = builtin::names().collect();
-                return Err(Failure::plain(Exit::Input, format!("no policy {name} is built in"))
-                    .hint(format!("there are {}", known.join(", "))));
-            };
-            sandbox.load_trusted(component).map_err(|error| cannot_load(named, &error))
-        }
-        PolicyRef::File(path) => {
-            let component = read(path, sandbox.limits())?;
-            sandbox.load(&component).map_err(|error| cannot_load(named, &error))
-        }
+        PolicyRef::Builtin(_) => sandbox.load_trusted(&component),
+        PolicyRef::File(_) => sandbox.load(&component),
+    }
+    .map_err(|error| cannot_load(named, &error))
+}
+
+/// A component as it lies in its file or in this program.
+pub(super) fn bytes(named: &PolicyRef, limits: &Limits) -> Result<Cow<'static, [u8]>, Failure> {
+    match named {
+        PolicyRef::Builtin(name) => builtin::builtin(name).map(Cow::Borrowed).ok_or_else(|| {
+            let known: Vec<&str> = builtin::names().collect();
+            Failure::plain(Exit::Input, format!("no policy {name} is built in"))
+                .hint(format!("there are {}", known.join(", ")))
+        }),
+        PolicyRef::File(path) => read(path, limits).map(Cow::Owned),
     }
 }
 
@@ -125,7 +130,7 @@ fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, Failure> {
     Ok(component)
 }
 
-fn cannot_load(named: &PolicyRef, error: &LoadError) -> Failure {
+pub(super) fn cannot_load(named: &PolicyRef, error: &LoadError) -> Failure {
     let failure =
         Failure::new(Exit::Policy, format!("cannot load the policy {}", shown(named)), error);
     match error.hint() {

@@ -1,12 +1,15 @@
 //! One call of a component: a fresh instance, fuel, room, and what went wrong told for people. What was called and what came back
 //! is of no interest here.
 
+use std::sync::Arc;
+
 use wasmtime::component::{ComponentExportIndex, Instance};
 use wasmtime::component::{ComponentNamedList, InstancePre, Lift, Lower};
 use wasmtime::{ResourceLimiter, Store, Trap, WasmBacktrace};
 
+use super::panic::{self, Frame, Panic};
 use super::sandbox::Sandbox;
-use super::told::{count, shortened, size};
+use super::told::{clean, count, shortened, size};
 use super::{CallError, CallErrorKind, Limits};
 
 /// Makes calls of one component. Cheap to clone.
@@ -14,6 +17,8 @@ use super::{CallError, CallErrorKind, Limits};
 pub(super) struct Caller {
     pub(super) pre: InstancePre<Room>,
     pub(super) limits: Limits,
+    /// The component's file, which is read again where it panics.
+    component: Arc<[u8]>,
 }
 
 /// What a call may take, and what it is about.
@@ -26,8 +31,8 @@ pub(super) struct Allowance {
 }
 
 impl Caller {
-    pub(super) fn new(sandbox: &Sandbox, pre: InstancePre<Room>) -> Caller {
-        Caller { pre, limits: sandbox.limits.clone() }
+    pub(super) fn new(sandbox: &Sandbox, pre: InstancePre<Room>, component: &[u8]) -> Caller {
+        Caller { pre, limits: sandbox.limits.clone(), component: component.into() }
     }
 
     /// The place of a function of an interface, which was checked to be there.
@@ -102,6 +107,7 @@ impl Caller {
             return match trap {
                 Trap::OutOfFuel => {
                     // A part of a batch gets a share, and how much depends on what was tried before.
+                    let place = place_in(error);
                     let fuel = if allowance.fuel < self.limits.fuel(allowance.targets) {
                         "its share of the fuel".to_owned()
                     } else {
@@ -112,7 +118,7 @@ impl Caller {
                         1 => "too much work for one target".to_owned(),
                         targets => format!("too much work for a batch of {targets} targets"),
                     };
-                    (OutOfFuel, format!("it used up {fuel}: an endless loop, or {work}"))
+                    (OutOfFuel, format!("it used up {fuel}{place}: an endless loop, or {work}"))
                 }
                 Trap::Interrupt => (OutOfTime, "it ran for too long".to_owned()),
                 Trap::StackOverflow => {
@@ -122,10 +128,7 @@ impl Caller {
                         format!("its stack grew over {limit}: endless recursion, or very deep"),
                     )
                 }
-                Trap::UnreachableCodeReached => {
-                    let place = place_in(error);
-                    (Trapped, format!("it panicked or gave up on purpose{place}"))
-                }
+                Trap::UnreachableCodeReached => (Trapped, self.panicked(error)),
                 // A stack that a language keeps in memory runs out like this.
                 Trap::MemoryOutOfBounds => {
                     let place = place_in(error);
@@ -144,6 +147,32 @@ impl Caller {
         }
         (Malformed, format!("its answer cannot be read: {cause}"))
     }
+
+    /// What is known of a panic: the function always, where names were kept; file, line and message where they can be found.
+    fn panicked(&self, error: &wasmtime::Error) -> String {
+        let frames = frames_of(error);
+        let function = place_in(error);
+        let is_panic = frames.iter().any(|frame| frame.name.starts_with("core::panicking::"));
+        match panic::find(&self.component, &frames).filter(|_| is_panic) {
+            Some(Panic { place, message }) => {
+                let message = message.map(|message| format!(": {message}")).unwrap_or_default();
+                clean(format!("it panicked{function} at {place}{message}"))
+            }
+            None if is_panic => format!("it panicked{function}"),
+            None => format!("it panicked or gave up on purpose{function}"),
+        }
+    }
+}
+
+/// The functions that were running, the innermost first.
+fn frames_of(error: &wasmtime::Error) -> Vec<Frame> {
+    let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], WasmBacktrace::frames);
+    let frame = |frame: &wasmtime::FrameInfo| {
+        let name = frame.func_name().unwrap_or_default();
+        let name = format!("{:#}", rustc_demangle::demangle(name));
+        Some(Frame { offset: frame.module_offset()?, name })
+    };
+    frames.iter().filter_map(frame).collect()
 }
 
 /// wasmtime's words for a trap, without what every one of them begins with.

@@ -109,7 +109,7 @@ impl Sandbox {
         let pre = Linker::<Room>::new(&self.engine)
             .instantiate_pre(&component)
             .map_err(|error| LoadError::Compile { message: format!("{error:#}") })?;
-        let caller = Caller::new(self, pre);
+        let caller = Caller::new(self, pre, bytes);
         // Starting it once checks the types of its functions, and that its start function comes to an end.
         let (mut store, instance) = caller
             .start(self.limits.fuel_of_rare_calls)
