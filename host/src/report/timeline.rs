@@ -78,7 +78,7 @@ impl Columns {
         told.extend(change.clamps.iter().map(|clamp| (Ink::Notice, format!("[{}]", plain(clamp)))));
         let cells = [
             (Ink::Faint, format!("{at:>0$}", self.at)),
-            (Ink::Usual, self.name(run.service)),
+            (Ink::Usual, self.name(&run.name())),
             (Ink::Usual, format!("{:>5}", change.ready)),
             (Ink::Notice, format!("{waiting:>7}")),
             (desired, format!("{from:>3} {arrow} {to:<3}")),
@@ -166,9 +166,15 @@ pub fn timeline(outcome: &Outcome, style: Style, limit: Option<usize>) -> String
 
 /// The lines of a timeline, and how many were left out.
 pub(super) fn told(outcome: &Outcome, style: Style, limit: Option<usize>) -> (String, usize) {
-    let names = outcome.services.iter().map(|service| service.name.as_str());
-    let columns = Columns::new(names, outcome.setup.duration_s, style);
     let all = events(outcome);
+    let mut names: Vec<String> =
+        outcome.services.iter().map(|service| service.name.clone()).collect();
+    names.extend(all.iter().filter_map(|event| match event {
+        Event::Changed(run) => run.first.pool.is_some().then(|| run.name()),
+        Event::Failed(_) => None,
+    }));
+    let names = names.iter().map(String::as_str);
+    let columns = Columns::new(names, outcome.setup.duration_s, style);
     let told = most_telling(&all, limit.unwrap_or(usize::MAX));
     let mut text = columns.head();
     for event in &told {
