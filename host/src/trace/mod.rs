@@ -13,6 +13,7 @@ mod offered;
 mod rates;
 mod requests;
 pub mod stat;
+pub mod synth;
 #[cfg(test)]
 mod tests;
 mod tokens;

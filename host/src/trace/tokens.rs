@@ -59,7 +59,22 @@ impl Lengths {
         if !(1.0 <= p50 && p50 <= p99 && p99 <= LONGEST) {
             return Err(TraceError::Lengths { p50, p99 });
         }
-        Ok(Lengths { quantiles: Quantiles { p50, p99 }, sigma: libm::log(p99 / p50) / NORMAL_P99 })
+        Ok(Lengths { quantiles: Quantiles { p50, p99 }, sigma: Lengths::sigma(p50, p99) })
+    }
+
+    /// Of the logarithm of a lognormal distribution through these two quantiles.
+    pub(super) fn sigma(p50: f64, p99: f64) -> f64 {
+        libm::log(p99 / p50) / NORMAL_P99
+    }
+
+    /// The median. Tokens.
+    pub fn p50(&self) -> f64 {
+        self.quantiles.p50
+    }
+
+    /// Exceeded by one in a hundred. Tokens.
+    pub fn p99(&self) -> f64 {
+        self.quantiles.p99
     }
 
     /// The tokens of one prompt or answer.
