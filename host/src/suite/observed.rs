@@ -10,7 +10,7 @@ use crate::definitions::model::Catalogue;
 use crate::definitions::profile::Profile;
 use crate::definitions::service::Service;
 use crate::definitions::settings::LimitsError;
-use crate::engine::{ 
+use crate::engine::{
     BindTargetError, Counts, Engine, Event, Observation, Options, Owner, Phase, ReplicaId, Report,
     Signal, TargetId, TargetName, TargetSpec,
 };
