@@ -172,10 +172,13 @@ impl Replay {
                 grace_us: None,
                 settled_at: pools.iter().map(|pool| settled(pool.limits.bounds)).sum(),
             });
-            specs.extend(pools.into_iter().map(|pool| {
-                let owner = Owner::Tidegate;
-                target_spec(service, pool, owner, &own_settings, &placement_settings, &profile)
-            }));
+            specs.extend(target_specs(
+                service,
+                pools,
+                Owner::Tidegate,
+                (&own_settings, &placement_settings),
+                &profile,
+            ));
         }
         engine.add_targets(start, specs)?;
         // What the profile's reader said, every policy says again.
@@ -238,16 +241,6 @@ impl Replay {
         &self.warnings
     }
 
-    /// When it begins.
-    pub fn start(&self) -> Time {
-        self.start
-    }
-
-    /// Its engine, which has made no step yet.
-    pub fn engine(&mut self) -> &mut Engine {
-        &mut self.engine
-    }
-
     /// How long the load is. Milliseconds.
     pub fn load_ms(&self) -> u64 {
         self.load_ends.since(self.start)
@@ -260,37 +253,21 @@ impl Replay {
     ///
     /// When the load cannot be read to its end.
     pub fn run(
-        self,
+        mut self,
         journal: Option<&mut dyn Write>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Outcome, ReplayError> {
-        let start = self.start;
-        let mut watch =
-            |_: &mut Engine, seen: &Observation, _: &Plan| progress(seen.at.since(start));
-        self.run_watched(journal, &mut watch).map(|(outcome, _)| outcome)
-    }
-
-    /// The same; `watch` sees every step once it is planned, and the engine is handed back as it is in the end.
-    ///
-    /// # Errors
-    ///
-    /// When the load cannot be read to its end.
-    pub fn run_watched(
-        mut self,
-        journal: Option<&mut dyn Write>,
-        watch: &mut dyn FnMut(&mut Engine, &Observation, &Plan),
-    ) -> Result<(Outcome, Engine), ReplayError> {
         let mut journal = match journal {
             None => Journal::none(),
             Some(to) => Journal::new(to, &Header::of(&self.engine, self.start, self.policy_limits)),
         };
         let mut recorder = Recorder::new(self.start, self.setup.tick_ms, self.services);
-        let mut see =
-            |engine: &mut Engine, seen: &Observation, plan: &Plan, sim: &mut Sim<Items>| {
-                recorder.see(engine, seen, plan, sim);
-                watch(engine, seen, plan);
-            };
-        let running = run(&mut self.engine, &mut self.sim, &mut journal, &mut see);
+        let start = self.start;
+        let mut watch = |engine: &Engine, seen: &Observation, plan: &Plan, sim: &mut Sim<Items>| {
+            recorder.see(engine, seen, plan, sim);
+            progress(seen.at.since(start));
+        };
+        let running = run(&mut self.engine, &mut self.sim, &mut journal, &mut watch);
         tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime without drivers needs nothing from the system")
@@ -299,20 +276,19 @@ impl Replay {
             self.warnings.push(format!("the journal ends early: {error}"));
         }
         let record = recorder.finish(&self.sim);
-        Ok((outcome(self.setup, self.warnings, &self.sim, record), self.engine))
+        Ok(outcome(self.setup, self.warnings, &self.sim, record))
     }
 }
 
-/// What the engine is told about a pool of `service`: settings and bounds, with those of the stages and of the placement policy.
-pub(crate) fn target_spec(
+/// What the engine is told about the pools of `service`, with the settings of the stages and those of the placement policy.
+pub(crate) fn target_specs(
     service: &Service,
-    pool: PoolLimits,
+    pools: Vec<PoolLimits>,
     owner: Owner,
-    own_settings: &[serde_json::Value],
-    placement_settings: &serde_json::Value,
+    (own_settings, placement_settings): (&[serde_json::Value], &serde_json::Value),
     profile: &Profile,
-) -> TargetSpec {
-    TargetSpec {
+) -> Vec<TargetSpec> {
+    let spec = |pool: PoolLimits| TargetSpec {
         name: TargetName { pool: pool.name, ..TargetName::of_service(&service.name) },
         tenant: TENANT.to_owned(),
         owner,
@@ -330,7 +306,8 @@ pub(crate) fn target_spec(
         ),
         needs: service.needs,
         weights_bytes: (service.model.weights_gb * 1e9) as u64,
-    }
+    };
+    pools.into_iter().map(spec).collect()
 }
 
 /// The sums of the simulator and the record of the decisions as one document.

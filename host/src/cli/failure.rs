@@ -48,10 +48,10 @@ impl Failure {
 
     /// A check failed, and what was printed as the result says all there is to say.
     pub(super) fn of_checks() -> Failure {
-        Failure::plain(Exit::Check, "")
+        Failure::told(Exit::Check)
     }
 
-    /// The same with another exit code.
+    /// Something failed, and what was printed as the result says all there is to say.
     pub(super) fn told(exit: Exit) -> Failure {
         Failure::plain(exit, "")
     }

@@ -217,8 +217,9 @@ fn load(source: &LoadSource, seed: &str) -> Result<(Load, Vec<String>), Failure>
             })?;
             Ok(((&merged).into(), names))
         }
-        LoadSource::Shapes(_) => {
-            Err(Failure::plain(Exit::Input, "load by shapes is not built yet"))
+        LoadSource::Shapes(synth) => {
+            let services: Vec<&str> = synth.services().keys().map(String::as_str).collect();
+            Ok((synth.load(&Seed::new(seed)), vec![format!("shapes of {}", services.join(", "))]))
         }
     }
 }

@@ -173,6 +173,7 @@ fn tested(
     })?;
     match exit(&report, update) {
         None => Ok(()),
+        Some(Exit::Check) => Err(Failure::of_checks()),
         Some(exit) => Err(Failure::told(exit)),
     }
 }

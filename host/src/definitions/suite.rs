@@ -8,6 +8,7 @@ use super::field::{At, Fields, Notes, Unknown, is_ours};
 use super::policies::{PoliciesDefinition, PolicyRef, reference};
 use super::tree::{self, Value};
 use crate::suite::expectation::{Expectation, Subject};
+use crate::trace::synth::Synth;
 
 /// What `kind` says.
 pub(super) const KIND: &str = "Suite";
@@ -58,8 +59,8 @@ pub enum CaseKind {
 pub enum LoadSource {
     /// Trace files.
     Traces(Vec<PathBuf>),
-    /// Shapes, as they stand in the file.
-    Shapes(serde_json::Value),
+    /// Shapes of rates.
+    Shapes(Box<Synth>),
 }
 
 /// A table of what was seen, or where one is.
@@ -463,7 +464,13 @@ impl Reader<'_> {
                 }
                 Some(CaseKind::Replay(LoadSource::Traces(traces)))
             }
-            "load" => Some(CaseKind::Replay(LoadSource::Shapes(at.tree.json()))),
+            "load" => match serde_json::from_value(at.tree.json()) {
+                Ok(synth) => Some(CaseKind::Replay(LoadSource::Shapes(Box::new(synth)))),
+                Err(error) => {
+                    at.refuse(notes, format!("a load as docs/traces.md has it; {error}"));
+                    None
+                }
+            },
             "observations" => {
                 Some(CaseKind::Observed(Observed { observations: self.table(&at, notes)? }))
             }

@@ -11,7 +11,7 @@ use crate::policy::{BindError, CallError, ScalingPolicy};
 
 /// A policy that cannot be asked.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub(super) enum AskError {
     /// A table is not in order.
     #[error(transparent)]
     Table(#[from] TableError),
@@ -47,7 +47,7 @@ struct Remembered {
 /// # Errors
 ///
 /// When it refuses the document, a required input is missing, or a cell is not what it must be.
-pub fn ask(
+pub(super) fn ask(
     policy: &mut dyn ScalingPolicy,
     document: &str,
     rows: &Rows,

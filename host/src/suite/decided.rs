@@ -16,7 +16,7 @@ const REASON: usize = 24;
 
 /// Decisions about the rows of a table.
 #[derive(Clone, Debug, Default)]
-pub struct Decided {
+pub(super) struct Decided {
     /// The names of the columns that were given, without the time.
     pub columns: Vec<String>,
     /// The names of the outputs.
@@ -33,7 +33,7 @@ pub struct Decided {
 
 /// One of them.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Decision {
+pub(super) struct Decision {
     /// When.
     pub at: Time,
     /// About which service; empty where the table has none.
@@ -54,7 +54,7 @@ pub struct Decision {
 
 impl Decided {
     /// The numbers of all services, or of one, by name.
-    pub fn numbers(&self, service: Option<&str>) -> BTreeMap<&'static str, f64> {
+    pub(super) fn numbers(&self, service: Option<&str>) -> BTreeMap<&'static str, f64> {
         let its: Vec<&Decision> = self
             .decisions
             .iter()
@@ -73,7 +73,7 @@ impl Decided {
     }
 
     /// The services, in order.
-    pub fn services(&self) -> Vec<&str> {
+    pub(super) fn services(&self) -> Vec<&str> {
         let mut names: Vec<&str> =
             self.decisions.iter().map(|decision| decision.service.as_str()).collect();
         names.sort_unstable();
@@ -96,8 +96,18 @@ impl Decided {
         changes
     }
 
+    /// The outputs with another value than before, each with its name.
+    fn outputs_that_differ(&self, before: &[f64], now: &[f64]) -> Vec<String> {
+        let was = |at: usize| before.get(at).copied().unwrap_or(f64::NAN);
+        let differs = |(at, value): &(usize, f64)| {
+            was(*at) != *value && !(was(*at).is_nan() && value.is_nan())
+        };
+        let told = |(at, now): (usize, f64)| format!("{} {}", plain(&self.outputs[at]), value(now));
+        now.iter().copied().enumerate().filter(differs).map(told).collect()
+    }
+
     /// The table: what was seen, and what came of it. Long ones show the rows that differ from the one before.
-    pub fn render(&self, start: Time) -> String {
+    pub(super) fn render(&self, start: Time) -> String {
         let mut last: BTreeMap<&str, &Decision> = BTreeMap::new();
         let is_long = self.decisions.len() > ROWS_AT_MOST;
         let mut shown: Vec<&Decision> = Vec::new();
@@ -114,13 +124,9 @@ impl Decided {
         let left_out = self.decisions.len() - news.min(ROWS_AT_MOST);
         shown.truncate(ROWS_AT_MOST);
         let has_until = shown.iter().any(|decision| decision.next_at_ms != 0);
-        let outputs: Vec<usize> = (0..self.outputs.len())
-            .filter(|at| shown.iter().any(|one| one.outputs.get(*at).is_some_and(|v| !v.is_nan())))
-            .collect();
         let mut head = vec!["at".to_owned()];
         head.extend(self.columns.iter().cloned());
         head.push("wanted".to_owned());
-        head.extend(outputs.iter().map(|at| plain(&self.outputs[*at])));
         if has_until {
             head.push("until".to_owned());
         }
@@ -133,12 +139,24 @@ impl Decided {
                 (None, None) => "hold".to_owned(),
                 (None, Some(wanted)) => wanted.to_string(),
             });
-            line.extend(outputs.iter().map(|at| value(decision.outputs.get(*at).copied())));
             if has_until {
                 line.push(until(decision.next_at_ms, start));
             }
             lines.push(line);
         }
+        let mut outputs: BTreeMap<&str, &[f64]> = BTreeMap::new();
+        let told: Vec<String> = shown
+            .iter()
+            .map(|one| {
+                let mut told = plain(one.failure.as_deref().unwrap_or(&one.reason));
+                let before = outputs.insert(&one.service, &one.outputs).unwrap_or_default();
+                for clause in self.outputs_that_differ(before, &one.outputs) {
+                    told += if told.is_empty() { "" } else { "; " };
+                    told += &clause;
+                }
+                told
+            })
+            .collect();
         let widths: Vec<usize> = (0..lines[0].len())
             .map(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0))
             .collect();
@@ -154,11 +172,11 @@ impl Decided {
                     false => text += &format!("{cell:>width$}  "),
                 }
             }
-            let reason = match at.checked_sub(1).map(|at| shown[at]) {
-                None => "reason".to_owned(),
-                Some(one) => plain(one.failure.as_deref().unwrap_or(&one.reason)),
+            let reason = match at.checked_sub(1) {
+                None => "reason; outputs that differ from the row before",
+                Some(at) => &told[at],
             };
-            let reason = wrapped(&reason, room).join(&format!("\n{}", " ".repeat(before)));
+            let reason = wrapped(reason, room).join(&format!("\n{}", " ".repeat(before)));
             text += &reason;
             text.truncate(text.trim_end().len());
             text.push('\n');
@@ -172,12 +190,13 @@ impl Decided {
     }
 }
 
-fn value(value: Option<f64>) -> String {
-    match value {
-        None => "-".to_owned(),
-        Some(value) if value.is_nan() => "-".to_owned(),
-        Some(value) if value.fract() == 0.0 && value.abs() < 1e15 => format!("{value:.0}"),
-        Some(value) => format!("{value:.3}"),
+fn value(value: f64) -> String {
+    if value.is_nan() {
+        "not known".to_owned()
+    } else if value.fract() == 0.0 && value.abs() < 1e15 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.3}")
     }
 }
 

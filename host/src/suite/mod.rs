@@ -332,7 +332,7 @@ fn hold(
             info: snapshot::Info {
                 kind: outcome::kind(case).to_owned(),
                 simulator: came.simulator,
-                numbers: came.numbers,
+                numbers: came.numbers.into_iter().map(rounded).collect(),
             },
         },
         text: came.text.trim_end().to_owned(),
@@ -358,6 +358,11 @@ fn hold(
         None => SnapshotState::New { now, file },
         Some(before) => SnapshotState::Changed { before, now, file },
     })
+}
+
+/// A number as it stands in a snapshot's head: with no more digits than people compare.
+fn rounded((name, value): (String, f64)) -> (String, f64) {
+    (name, (value * 1e4).round() / 1e4)
 }
 
 /// Checks the policies that the cases of a suite asked, and looks for snapshots that no case has.

@@ -12,26 +12,26 @@ use crate::definitions::service::Service;
 use crate::definitions::settings::LimitsError;
 use crate::engine::{
     BindTargetError, Counts, Engine, Event, Observation, Options, Owner, Phase, ReplicaId, Report,
-    Signal, TargetId, TargetSpec,
+    Signal, TargetId, TargetName, TargetSpec,
 };
 use crate::journal::{self, JournalError};
 use crate::ledger::{FailureNote, ServiceOutcome};
 use crate::policy::CallError;
-use crate::recorder::{self, Recorder};
-use crate::replay::{Policies, target_spec};
+use crate::recorder::{Recorder, Watched};
+use crate::replay::{Policies, target_specs};
 use crate::time::Time;
 
 /// What was seen, and of whom.
-pub struct Observations {
+pub(super) struct Observations {
     start: Time,
     options: Options,
-    targets: Vec<Watched>,
+    targets: Vec<Target>,
     /// By moment, in order.
     seen: Vec<Observation>,
     end: Time,
 }
 
-struct Watched {
+struct Target {
     spec: TargetSpec,
     /// Nothing is said of its replicas, so what was wanted is there a second later.
     follows: bool,
@@ -39,7 +39,7 @@ struct Watched {
 
 /// Observations that cannot be decided.
 #[derive(Debug, thiserror::Error)]
-pub enum ObserveError {
+pub(super) enum ObserveError {
     /// A table is not in order.
     #[error(transparent)]
     Table(#[from] TableError),
@@ -59,7 +59,7 @@ pub enum ObserveError {
 
 /// What a chain decided about observations.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Observed {
+pub(super) struct Observed {
     /// Services with their changes, in order of names.
     pub services: Vec<ServiceOutcome>,
     /// Policies that failed.
@@ -91,7 +91,7 @@ impl Observations {
     /// # Errors
     ///
     /// When columns are unknown, cells are not numbers, or settings do not go with the profile.
-    pub fn of_table(
+    pub(super) fn of_table(
         rows: &Rows,
         start: Time,
         services: &[Service],
@@ -115,25 +115,31 @@ impl Observations {
             service_column.map_or(only.clone(), |at| row.cells[at].clone())
         };
         let mut names: Vec<String> = rows.rows.iter().map(name).collect();
-        names.sort();
+        // As the engine has them: by service, then by pool.
+        names.sort_by(|one, other| one.split('/').cmp(other.split('/')));
         names.dedup();
         let catalogue = Catalogue::builtin();
         let mut targets = Vec::with_capacity(names.len());
         for name in &names {
-            let defined = services.iter().find(|service| service.name == *name).cloned();
-            let service = defined.unwrap_or_else(|| Service::default_for(name, &catalogue));
-            // Observations are of a whole service, so only its first pool is decided.
+            let (of, pool) = match name.split_once('/') {
+                Some((service, pool)) => (service, Some(pool)),
+                None => (name.as_str(), None),
+            };
+            let defined = services.iter().find(|service| service.name == of).cloned();
+            let service = defined.unwrap_or_else(|| Service::default_for(of, &catalogue));
             let pools = service.pools(&profile.settings)?;
-            let pool = pools.into_iter().find(|pool| pool.wakes).expect("one of them wakes");
-            let spec = target_spec(
-                &service,
-                pool,
-                Owner::Other,
-                own_settings,
-                placement_settings,
-                profile,
-            );
-            targets.push(Watched { spec, follows: rows.column("ready").is_none() });
+            let known: Vec<String> = pools.iter().map(|pool| pool.name.clone()).collect();
+            let settings = (own_settings, placement_settings);
+            let specs = target_specs(&service, pools, Owner::Other, settings, profile);
+            let spec = match pool {
+                Some(pool) => specs.into_iter().find(|spec| spec.name.pool == pool),
+                None => specs.into_iter().next().filter(|_| known.len() == 1),
+            };
+            let Some(spec) = spec else {
+                let expected = format!("{of} with one of its pools, {}", known.join(", "));
+                return Err(rows.fault(head, "a service", name, expected).into());
+            };
+            targets.push(Target { spec, follows: rows.column("ready").is_none() });
         }
         let mut by_second: BTreeMap<u64, BTreeMap<u32, &super::table::Row>> = BTreeMap::new();
         for row in &rows.rows {
@@ -215,7 +221,7 @@ impl Observations {
     /// # Errors
     ///
     /// When it cannot be read to its end.
-    pub fn of_journal(
+    pub(super) fn of_journal(
         from: impl BufRead,
         own_settings: &[serde_json::Value],
         placement_settings: &serde_json::Value,
@@ -238,7 +244,7 @@ impl Observations {
                     placement_settings: with(&spec.placement_settings, placement_settings),
                     ..spec.clone()
                 };
-                Watched { spec, follows: false }
+                Target { spec, follows: false }
             })
             .collect();
         let mut lives: BTreeMap<ReplicaId, bool> = BTreeMap::new();
@@ -286,7 +292,7 @@ impl Observations {
     }
 
     /// When they begin.
-    pub fn start(&self) -> Time {
+    pub(super) fn start(&self) -> Time {
         self.start
     }
 
@@ -295,7 +301,7 @@ impl Observations {
     /// # Errors
     ///
     /// When the policies refuse a service.
-    pub fn decide(self, policies: Policies) -> Result<Observed, ObserveError> {
+    pub(super) fn decide(self, policies: Policies) -> Result<Observed, ObserveError> {
         let stages = policies.stages.into_iter().map(|(stage, _)| stage).collect();
         let mut engine =
             Engine::new(self.options.clone(), stages, policies.placement.0, policies.fallback)?;
@@ -305,13 +311,18 @@ impl Observations {
             self.start,
             self.targets.into_iter().map(|target| (target.spec, counts)).collect(),
         )?;
-        let watched = |spec: &TargetSpec| recorder::Watched {
-            name: spec.name.to_string(),
-            model: String::new(),
-            pools: vec![spec.name.pool.clone()],
-        };
-        let watched = engine.specs().map(watched).collect();
-        let mut recorder = Recorder::new(self.start, self.options.tick_ms, watched);
+        let mut services: Vec<Watched> = Vec::new();
+        for TargetName { service, pool, .. } in engine.specs().map(|spec| &spec.name) {
+            match services.last_mut().filter(|last| last.name == *service) {
+                Some(last) => last.pools.push(pool.clone()),
+                None => services.push(Watched {
+                    name: service.clone(),
+                    model: String::new(),
+                    pools: vec![pool.clone()],
+                }),
+            }
+        }
+        let mut recorder = Recorder::new(self.start, self.options.tick_ms, services);
         let mut steps = 0;
         let mut ready = vec![0; follows.len()];
         let mut see = |engine: &mut Engine, seen: &Observation| {
@@ -358,7 +369,7 @@ impl Observations {
 
 impl Observed {
     /// A number of all services, or of one, by its name in expectations.
-    pub fn number(&self, service: Option<&str>, name: &str) -> f64 {
+    pub(super) fn number(&self, service: Option<&str>, name: &str) -> f64 {
         let its = self.services.iter().filter(|one| service.is_none_or(|name| one.name == name));
         let wanted = its.clone().flat_map(|one| &one.changes).map(|change| f64::from(change.to));
         match name {

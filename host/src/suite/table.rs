@@ -8,7 +8,7 @@ use crate::time::Time;
 
 /// A table as it was read; every row has a cell for each name.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rows {
+pub(super) struct Rows {
     /// Where it is, for messages.
     pub file: String,
     /// The names, `at` the first.
@@ -19,7 +19,7 @@ pub struct Rows {
 
 /// A line of a table.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub(super) struct Row {
     /// Where it stands.
     pub line: u64,
     /// The moment.
@@ -30,7 +30,7 @@ pub struct Row {
 
 /// A table that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum TableError {
+pub(super) enum TableError {
     /// The file could not be read.
     #[error("cannot read {path}")]
     Read {
@@ -61,7 +61,7 @@ impl Rows {
     /// # Errors
     ///
     /// When it cannot be read, rows have not as many cells as there are names, or times go back.
-    pub fn read(table: &Table, suite: &Path, start: Time) -> Result<Rows, TableError> {
+    pub(super) fn read(table: &Table, suite: &Path, start: Time) -> Result<Rows, TableError> {
         match table {
             Table::Inline { text, line } => {
                 Rows::parse(text, &suite.display().to_string(), *line, start)
@@ -141,12 +141,12 @@ impl Rows {
     }
 
     /// The position of a column.
-    pub fn column(&self, name: &str) -> Option<usize> {
+    pub(super) fn column(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|known| known == name)
     }
 
     /// A fault in one of its rows.
-    pub fn fault(
+    pub(super) fn fault(
         &self,
         row: &Row,
         what: &str,
@@ -167,7 +167,7 @@ impl Rows {
     /// # Errors
     ///
     /// When something else stands there.
-    pub fn number(&self, row: &Row, column: usize) -> Result<f64, TableError> {
+    pub(super) fn number(&self, row: &Row, column: usize) -> Result<f64, TableError> {
         match row.cells[column].as_str() {
             "" | "-" | "–" | "NaN" | "nan" => Ok(f64::NAN),
             "true" | "yes" => Ok(1.0),
@@ -186,7 +186,7 @@ impl Rows {
     /// # Errors
     ///
     /// When something else stands there.
-    pub fn count(&self, row: &Row, column: usize) -> Result<Option<u32>, TableError> {
+    pub(super) fn count(&self, row: &Row, column: usize) -> Result<Option<u32>, TableError> {
         let number = self.number(row, column)?;
         if number.is_nan() {
             return Ok(None);

@@ -8,6 +8,8 @@ use crate::suite::diff::{self, Delta};
 use crate::suite::snapshot::Snapshot;
 use crate::suite::{CaseReport, Report, SnapshotState, SuiteReport, Update};
 
+/// New snapshots that are shown whole: where there are more, `tidegate review` shows them one by one.
+const NEW_SHOWN: usize = 3;
 /// The widest that names of cases get. Characters.
 const NAMES: usize = 40;
 
@@ -17,9 +19,14 @@ pub fn text(report: &Report, style: Style, update: Update) -> String {
     for suite in &report.suites {
         text += &listed(suite, style);
     }
+    let mut new = 0;
     for suite in &report.suites {
         for case in &suite.cases {
-            text += &details(case, style);
+            let is_new = Verdict::of(case) == Verdict::New;
+            new += usize::from(is_new);
+            if !is_new || new <= NEW_SHOWN {
+                text += &details(case, style);
+            }
         }
         for policy in &suite.policies {
             let wrongs = wrongs_of_policy(policy);
