@@ -1,6 +1,9 @@
 //! One call of a component: a fresh instance, fuel, room, and what went wrong told for people. What was called and what came back
 //! is of no interest here.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use wasmtime::component::{ComponentExportIndex, Instance};
 use wasmtime::component::{ComponentNamedList, InstancePre, Lift, Lower};
 use wasmtime::{ResourceLimiter, Store, Trap, WasmBacktrace};
@@ -14,6 +17,8 @@ use super::{CallError, CallErrorKind, Limits};
 pub(super) struct Caller {
     pub(super) pre: InstancePre<Room>,
     pub(super) limits: Limits,
+    /// The most memory that an instance had since that was last asked. Bytes.
+    pub(super) most_memory: Arc<AtomicUsize>,
 }
 
 /// What a call may take, and what it is about.
@@ -27,7 +32,7 @@ pub(super) struct Allowance {
 
 impl Caller {
     pub(super) fn new(sandbox: &Sandbox, pre: InstancePre<Room>) -> Caller {
-        Caller { pre, limits: sandbox.limits.clone() }
+        Caller { pre, limits: sandbox.limits.clone(), most_memory: Arc::default() }
     }
 
     /// The place of a function of an interface, which was checked to be there.
@@ -66,6 +71,7 @@ impl Caller {
             function.call(&mut store, params)
         });
         let left = store.get_fuel().expect("fuel is on");
+        self.most_memory.fetch_max(store.data().most_memory, Ordering::Relaxed);
         let result = called.map(|(result,)| result).map_err(|error| self.told(&error, allowance));
         (result, allowance.fuel.saturating_sub(left))
     }
@@ -74,6 +80,7 @@ impl Caller {
         let room = Room {
             memory_bytes: usize::try_from(self.limits.memory_bytes).unwrap_or(usize::MAX),
             table_elements: self.limits.table_elements as usize,
+            most_memory: 0,
         };
         let mut store = Store::new(self.pre.engine(), room);
         store.limiter(|room| room);
@@ -190,6 +197,8 @@ fn is_of_the_language(name: &str) -> bool {
 pub(super) struct Room {
     memory_bytes: usize,
     table_elements: usize,
+    /// The most that it grew to. Bytes.
+    most_memory: usize,
 }
 
 /// Something that is full.
@@ -209,6 +218,7 @@ impl ResourceLimiter for Room {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let limit = self.memory_bytes;
+        self.most_memory = self.most_memory.max(bytes.min(limit));
         if bytes > limit { Err(Full::Memory { bytes, limit }.into()) } else { Ok(true) }
     }
 
