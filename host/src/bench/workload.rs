@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use super::policy::MeasureError;
 use super::{ReplayTimes, component_stages, now};
 use crate::backend::sim::Faults;
 use crate::definitions::model::Catalogue;
@@ -124,9 +125,14 @@ impl Services {
 
 /// The settings document of a service with the `gpu` profile, without the delay and the panic that would keep decisions as they are.
 pub fn document() -> String {
+    document_with(&serde_json::json!({}))
+}
+
+/// The same with settings of the policy's own.
+pub fn document_with(own: &serde_json::Value) -> String {
     let profile = tidegate_settings::profile("gpu").expect("it is built in").config();
     let settings = serde_json::json!({
-        "settings": {},
+        "settings": own,
         "profile": profile,
         "service": {
             "annotations": {
@@ -145,7 +151,20 @@ pub fn document() -> String {
 ///
 /// When the policy refuses the built-in profile.
 pub fn batch(policy: &mut dyn ScalingPolicy, count: u32) -> Result<(Batch, usize), Box<dyn Error>> {
-    let program = policy.bind(&document())?;
+    Ok(batch_with(policy, &document(), count)?)
+}
+
+/// The same with a settings document.
+///
+/// # Errors
+///
+/// When the policy refuses that, or cannot make first states.
+pub fn batch_with(
+    policy: &mut dyn ScalingPolicy,
+    document: &str,
+    count: u32,
+) -> Result<(Batch, usize), MeasureError> {
+    let program = policy.bind(document)?;
     let n = count as usize;
     let params = vec![program.params];
     let params_of = vec![0; n];
@@ -159,6 +178,10 @@ pub fn batch(policy: &mut dyn ScalingPolicy, count: u32) -> Result<(Batch, usize
             Source::Fact(_) | Source::Output(_) => 1.0,
         }));
     }
+    let has_texts = program.inputs.iter().any(
+        |input| matches!(&input.source, Source::Fact(name) if name == "role" || name == "pool"),
+    );
+    let words: &[&str] = if has_texts { &["predictor", "default"] } else { &[] };
     let batch = Batch {
         at_ms: at_ms + TICK_MS,
         causes_of: vec![Causes::TICK; n],
@@ -167,7 +190,8 @@ pub fn batch(policy: &mut dyn ScalingPolicy, count: u32) -> Result<(Batch, usize
         groups: (0..count).collect(),
         states,
         inputs,
-        words: Vec::new(),
+        // What a fact that is a text reads as: the second of these.
+        words: words.iter().map(|word| (*word).to_owned()).collect(),
     };
     Ok((batch, program.outputs.len()))
 }

@@ -81,6 +81,8 @@ pub(super) enum Command {
     Fuzz(Box<super::fuzz::Args>),
     /// Measure what a decision costs on this machine: native against sandboxed.
     #[command(after_help = "Example:\n  tidegate bench -o json")]
+    /// Measure what a decision costs on this machine: of the built-in policies, native against sandboxed, or of a policy of yours.
+    #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),
     /// Make a component of a core module that clang left.
     #[command(
@@ -199,8 +201,19 @@ pub(super) enum Trace {
     },
 }
 
+const BENCH_EXAMPLES: &str = "Examples:
+  tidegate bench
+  tidegate bench knative
+  tidegate bench office_hours.wasm --settings '{\"minimum\": 2}' -o json";
+
 #[derive(Debug, Args)]
 pub(super) struct Bench {
+    /// One policy: a component file, or the name of a built-in one; ticks and replays of the built-in ones if not given.
+    #[arg(value_name = "POLICY")]
+    pub(super) policy: Option<String>,
+    /// Its own settings, as in a policies file: JSON, or a file with that or YAML.
+    #[arg(long, value_name = "JSON|FILE", requires = "policy")]
+    pub(super) settings: Option<String>,
     /// What to print.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub(super) output: Output,

@@ -8,6 +8,7 @@ use super::failure::{Exit, Failure};
 use crate::definitions::policies::{PoliciesDefinition, PolicyRef, StageDefinition};
 use crate::engine::{BindTargetError, OnFailure, Stage};
 use crate::policy::native::NativePlacement;
+use crate::policy::wire::Fault;
 use crate::policy::{
     BindError, Limits, LoadError, Package, PlacementPolicy, Sandbox, ScalingPolicy, builtin,
 };
@@ -116,7 +117,7 @@ pub(super) fn bytes(named: &PolicyRef, limits: &Limits) -> Result<Cow<'static, [
 }
 
 /// Reads a component file, but no more than a byte beyond what is allowed.
-fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, Failure> {
+pub(super) fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, Failure> {
     use std::io::Read as _;
     let fails = |error: &std::io::Error| {
         Failure::new(Exit::Input, format!("cannot read the policy {}", path.display()), error)
@@ -161,9 +162,13 @@ pub(super) fn faults_of(error: &BindTargetError) -> Vec<String> {
     let BindTargetError::Settings { source: BindError::Faults(faults), .. } = error else {
         return Vec::new();
     };
-    let told = |fault: &crate::policy::wire::Fault| match fault.path.as_str() {
+    faults.iter().map(told).collect()
+}
+
+/// A fault on a line.
+pub(super) fn told(fault: &Fault) -> String {
+    match fault.path.as_str() {
         "" => fault.message.clone(),
         path => format!("{path}: {}", fault.message),
-    };
-    faults.iter().map(told).collect()
+    }
 }

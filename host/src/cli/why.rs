@@ -210,6 +210,14 @@ fn engine_of(header: &Header, world: &World) -> Result<Engine, Failure> {
 fn target(engine: &Engine, name: &str) -> Result<TargetId, Failure> {
     engine.target_named(name).ok_or_else(|| {
         let names: Vec<String> = engine.specs().map(|spec| spec.name.to_string()).collect();
+        let of_service = engine.specs().filter(|spec| spec.name.service == name);
+        let pools: Vec<String> = of_service.map(|spec| spec.name.to_string()).collect();
+        if !pools.is_empty() {
+            let what =
+                format!("{name} stands on {} pools, each of which is decided about", pools.len());
+            return Failure::plain(Exit::Input, what)
+                .hint(format!("name one: {}", pools.join(", ")));
+        }
         let nearest = tidegate_settings::nearest(name, names.iter().map(String::as_str));
         let hint = match nearest {
             Some(nearest) => format!("did you mean {nearest}?"),

@@ -2,6 +2,7 @@
 //! is of no interest here.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wasmtime::component::{ComponentExportIndex, Instance};
 use wasmtime::component::{ComponentNamedList, InstancePre, Lift, Lower};
@@ -19,6 +20,8 @@ pub(super) struct Caller {
     pub(super) limits: Limits,
     /// The component's file, which is read again where it panics.
     component: Arc<[u8]>,
+    /// The most memory that an instance had since that was last asked. Bytes.
+    pub(super) most_memory: Arc<AtomicUsize>,
 }
 
 /// What a call may take, and what it is about.
@@ -32,7 +35,8 @@ pub(super) struct Allowance {
 
 impl Caller {
     pub(super) fn new(sandbox: &Sandbox, pre: InstancePre<Room>, component: &[u8]) -> Caller {
-        Caller { pre, limits: sandbox.limits.clone(), component: component.into() }
+        let most_memory = Arc::default();
+        Caller { pre, limits: sandbox.limits.clone(), component: component.into(), most_memory }
     }
 
     /// The place of a function of an interface, which was checked to be there.
@@ -71,6 +75,7 @@ impl Caller {
             function.call(&mut store, params)
         });
         let left = store.get_fuel().expect("fuel is on");
+        self.most_memory.fetch_max(store.data().memory_taken, Ordering::Relaxed);
         let result = called.map(|(result,)| result).map_err(|error| self.told(&error, allowance));
         (result, allowance.fuel.saturating_sub(left))
     }

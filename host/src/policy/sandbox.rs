@@ -2,6 +2,7 @@
 //! compiled and linked. How a call is made is in `call`, how machine code comes about in `compile`.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::{Component, Linker};
@@ -15,7 +16,7 @@ use super::component::ComponentScaling;
 use super::load::{self, LoadError, PLACEMENT, SCALING};
 use super::places::ComponentPlacement;
 use super::wire::{placement, scaling};
-use super::{Limits, compile};
+use super::{CallError, Limits, compile};
 
 /// Instances alive at once in one sandbox. A policy's calls come one after the other, so this is about how many policies are
 /// asked at the same time.
@@ -175,6 +176,25 @@ impl Package {
     /// `sha256:…` of the component's bytes.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// What it may take.
+    pub fn limits(&self) -> &Limits {
+        &self.caller.limits
+    }
+
+    /// Makes a fresh instance, as every call does, and drops it.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start.
+    pub fn instance(&self) -> Result<(), CallError> {
+        self.caller.start(self.limits().fuel_of_rare_calls).map(|_| ())
+    }
+
+    /// The most memory that an instance had in a call of any policy made from this package, since this was last asked. Bytes.
+    pub fn take_most_memory(&self) -> u64 {
+        self.caller.most_memory.swap(0, Ordering::Relaxed) as u64
     }
 
     /// The scaling policy, if it is one.

@@ -76,7 +76,10 @@ pub fn comparison_page(comparison: &Comparison, a: &Outcome, b: &Outcome) -> Str
             if nth < OPEN { " open" } else { "" },
             escaped(name)
         );
-        let parting = comparison.parting.as_ref().filter(|parting| parting.service == *name);
+        let parting = comparison.parting.as_ref().filter(|parting| {
+            let target = parting.service.strip_prefix(name.as_str());
+            target.is_some_and(|pool| pool.is_empty() || pool.starts_with('/'))
+        });
         html += &plots(name, &a.services[position].series, &other.series, parting);
         if let Some(deltas) = deltas.filter(|_| nth < TOLD) {
             let title = counted(deltas.len() as u64, "number");
