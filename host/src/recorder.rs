@@ -99,7 +99,7 @@ impl Recorder {
     pub fn see(&mut self, engine: &Engine, seen: &Observation, plan: &Plan, books: &impl Books) {
         // Reports are on the seconds before this moment, all else is on the moment itself.
         for event in &seen.events {
-            if let Event::Report(id, report) = event {
+            if let Event::Report(id, report) | Event::Scraped(id, report) = event {
                 let target = &mut self.targets[id.index()];
                 let demand = report.values[Signal::Concurrency as usize];
                 target.demand_sum += if demand.is_nan() { 0.0 } else { demand };
@@ -115,6 +115,7 @@ impl Recorder {
                 Event::Nodes(_) => {}
                 Event::Replica(id, _) => touched.push(id.target),
                 Event::Report(id, _)
+                | Event::Scraped(id, _)
                 | Event::Counted(id, _)
                 | Event::Waiting(id)
                 | Event::GatewayAnswers(id, _) => touched.push(*id),

@@ -42,6 +42,9 @@ pub(super) enum Command {
     /// Look at recorded load.
     #[command(subcommand)]
     Trace(Trace),
+    /// Hold policies to recordings of what Knative's own code decided.
+    #[command(after_help = super::parity::EXAMPLES)]
+    Parity(super::parity::Parity),
     /// Measure what a decision costs on this machine: native against sandboxed.
     #[command(after_help = "Example:\n  tidegate bench -o json")]
     Bench(Bench),

@@ -5,6 +5,7 @@ mod bench;
 mod failure;
 mod inputs;
 mod output;
+mod parity;
 mod policies;
 mod replay;
 mod trace;
@@ -25,6 +26,7 @@ pub fn main() -> ExitCode {
         Command::Trace(Trace::Stat { traces, seed, output }) => {
             trace::stat(&traces, &seed, output, &terminal)
         }
+        Command::Parity(args) => parity::run(&args, &terminal),
         Command::Bench(args) => bench::run(&args, &terminal),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -24,6 +24,7 @@ mod tests;
 
 use crate::ledger::Outcome;
 
+pub use numbers::grouped;
 pub use page::page;
 pub use style::Style;
 pub use summary::summary;
