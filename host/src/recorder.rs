@@ -137,7 +137,7 @@ impl Recorder {
     pub fn see(&mut self, engine: &Engine, seen: &Observation, plan: &Plan, books: &impl Books) {
         // Reports are on the seconds before this moment, all else is on the moment itself.
         for event in &seen.events {
-            if let Event::Report(id, report) = event {
+            if let Event::Report(id, report) | Event::Scraped(id, report) = event {
                 // Each pool is told the load of the whole service.
                 let (service, 0) = self.pool_of[id.index()] else { continue };
                 let service = &mut self.services[service];
@@ -155,6 +155,7 @@ impl Recorder {
                 Event::Nodes(_) => {}
                 Event::Replica(id, _) => touched.push(id.target),
                 Event::Report(id, _)
+                | Event::Scraped(id, _)
                 | Event::Counted(id, _)
                 | Event::Waiting(id)
                 | Event::GatewayAnswers(id, _) => touched.push(*id),

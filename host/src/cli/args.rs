@@ -79,6 +79,9 @@ pub(super) enum Command {
     /// Look for load and faults under which policies break a promise, and write the smallest as a case of a suite.
     #[command(after_help = super::fuzz::EXAMPLES)]
     Fuzz(Box<super::fuzz::Args>),
+    /// Hold policies to recordings of what Knative's own code decided.
+    #[command(after_help = super::parity::EXAMPLES)]
+    Parity(super::parity::Parity),
     /// Measure what a decision costs on this machine: native against sandboxed.
     #[command(after_help = "Example:\n  tidegate bench -o json")]
     /// Measure what a decision costs on this machine: of the built-in policies, native against sandboxed, or of a policy of yours.

@@ -12,6 +12,7 @@ mod inputs;
 mod inspect;
 mod new;
 mod output;
+mod parity;
 mod policies;
 mod replay;
 mod review;
@@ -47,6 +48,7 @@ pub fn main() -> ExitCode {
         Command::Reject(args) => review::reject(&args, &terminal),
         Command::Pending(args) => review::pending(&args, &terminal),
         Command::Fuzz(args) => fuzz::run(&args, &terminal),
+        Command::Parity(args) => parity::run(&args, &terminal),
         Command::Bench(args) => bench::run(&args, &terminal),
         Command::Componentize(args) => componentize::run(&args, &terminal),
         Command::Man(args) => docs::man(&args, &terminal),

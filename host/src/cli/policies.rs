@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::failure::{Exit, Failure};
 use crate::definitions::policies::{PoliciesDefinition, PolicyRef, StageDefinition};
 use crate::engine::{BindTargetError, OnFailure, Stage};
+use crate::parity;
 use crate::policy::native::NativePlacement;
 use crate::policy::wire::Fault;
 use crate::policy::{
@@ -28,6 +29,19 @@ pub(super) fn load(chain: &PoliciesDefinition) -> Result<Policies, Failure> {
         fallback: Some(Box::new(NativePlacement::<tidegate_affinity::Affinity>::new("affinity"))),
         limits: Some(chain.limits.clone()),
     })
+}
+
+/// The scaling policies that `chain` names, to be made anew for each recording that they are held to.
+pub(super) fn chain(chain: &PoliciesDefinition) -> Result<parity::Chain, Failure> {
+    let sandbox = sandbox(chain.limits.clone())?;
+    let mut links = Vec::with_capacity(chain.scaling.len());
+    for definition in &chain.scaling {
+        let policy = parity::make(package(&sandbox, &definition.policy)?)
+            .ok_or_else(|| does_not_scale(&definition.policy))?;
+        let (name, settings) = (definition.name.clone(), definition.settings.clone());
+        links.push(parity::Link { name, settings, policy });
+    }
+    Ok(parity::Chain::new(links))
 }
 
 /// The sandbox of this process, with a cache of machine code where the user has a folder for such things.
@@ -79,9 +93,13 @@ pub(super) fn scales(
 ) -> Result<Box<dyn ScalingPolicy>, Failure> {
     match package.scaling() {
         Some(policy) => Ok(Box::new(policy)),
-        None => Err(Failure::plain(Exit::Input, format!("{} does not scale", shown(named)))
-            .hint("it is a placement policy: name it under `placement`")),
+        None => Err(does_not_scale(named)),
     }
+}
+
+fn does_not_scale(named: &PolicyRef) -> Failure {
+    Failure::plain(Exit::Input, format!("{} does not scale", shown(named)))
+        .hint("it is a placement policy: name it under `placement`")
 }
 
 pub(super) fn places(

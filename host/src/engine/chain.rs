@@ -266,7 +266,8 @@ impl Chain {
                     }
                 }
                 Pass::Pokes => {
-                    if target.is_poked && seat.poked_in != number && seat.wanted == Some(0) {
+                    let is_at_zero = target.is_poked && seat.wanted == Some(0);
+                    if (is_at_zero || target.is_asked) && seat.poked_in != number {
                         causes |= Causes::POKE;
                     }
                 }

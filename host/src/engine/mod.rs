@@ -122,6 +122,11 @@ pub struct StageView<'a> {
 }
 
 impl StageView<'_> {
+    /// Whether its policy announced an output of that name.
+    pub fn gives(&self, name: &str) -> bool {
+        self.outputs.iter().any(|output| output == name)
+    }
+
     /// The value of one of its outputs; NaN where it gave none.
     pub fn output(&self, name: &str) -> f64 {
         self.outputs
@@ -314,13 +319,9 @@ impl Engine {
         })
     }
 
-    /// The average of a window that some policy asked for.
-    pub fn average(&self, id: TargetId, window: windows::WindowSpec, at: Time) -> Option<f64> {
-        self.targets[id.index()]
-            .windows
-            .iter()
-            .find(|known| known.spec() == window)?
-            .average(at.second())
+    /// The window that some policy asked for; `None`: none did.
+    pub fn window(&self, id: TargetId, spec: windows::WindowSpec) -> Option<&windows::Window> {
+        self.targets[id.index()].windows.iter().find(|known| known.spec() == spec)
     }
 
     /// The output `name` of the last stage that gives it; NaN where none did.
@@ -338,19 +339,30 @@ impl Engine {
 
     /// What to do about what was seen.
     pub fn step(&mut self, seen: &Observation) -> Plan {
+        self.plan(seen, &[Pass::Changes, Pass::Pokes, Pass::Ticks])
+    }
+
+    /// The same with an extra decision about one target: a poke, whatever was wanted last. Ticks that are due stay due.
+    pub fn step_with_poke(&mut self, seen: &Observation, id: TargetId) -> Plan {
+        self.targets[id.index()].is_asked = true;
+        self.plan(seen, &[Pass::Changes, Pass::Pokes])
+    }
+
+    fn plan(&mut self, seen: &Observation, passes: &[Pass]) -> Plan {
         self.generation += 1;
         let now = seen.at;
         let mut plan = Plan { at: now, generation: self.generation, ..Plan::default() };
         self.placing.moved.clear();
         self.take_in(seen);
-        for pass in [Pass::Changes, Pass::Pokes, Pass::Ticks] {
-            self.run_pass(pass, now, &mut plan);
+        for pass in passes {
+            self.run_pass(*pass, now, &mut plan);
         }
         for target in &mut self.targets {
-            if target.next_tick <= now {
+            if target.next_tick <= now && passes.contains(&Pass::Ticks) {
                 target.next_tick = next_tick(target.created_at, now, self.options.tick_ms);
             }
             target.is_poked = false;
+            target.is_asked = false;
         }
         self.placing.place_pending(now, &self.options, &mut self.targets, &mut plan);
         self.tell_changes(&mut plan);
@@ -379,6 +391,7 @@ impl Engine {
                     target.is_poked |=
                         target.levels.concurrency > 0.0 && target.gateway_since.is_some();
                 }
+                Event::Scraped(id, report) => self.targets[id.index()].report(report),
                 Event::Waiting(id) => {
                     let target = &mut self.targets[id.index()];
                     target.is_poked = true;
@@ -415,7 +428,7 @@ impl Engine {
         for (position, target) in self.targets.iter_mut().enumerate() {
             let is_candidate = match pass {
                 Pass::Changes => target.is_touched || target.wakes_at <= now,
-                Pass::Pokes => target.is_poked,
+                Pass::Pokes => target.is_poked || target.is_asked,
                 Pass::Ticks => target.next_tick <= now,
             };
             if is_candidate {

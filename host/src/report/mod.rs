@@ -32,6 +32,7 @@ use crate::ledger::Outcome;
 pub use brief::brief;
 pub use comparison::comparison_page;
 pub use deltas::{comparison, comparison_markdown};
+pub use numbers::grouped;
 pub use page::page;
 pub use style::Style;
 pub use summary::summary;

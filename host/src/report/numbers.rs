@@ -13,7 +13,7 @@ pub(crate) fn hours_minutes(seconds: f64) -> String {
 }
 
 /// A count with a comma every three digits.
-pub(crate) fn grouped(count: u64) -> String {
+pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
