@@ -87,7 +87,8 @@ fn a_new_policy_passes_its_tests_and_builds_offline_into_the_same_bytes_twice() 
     assert_eq!(inspected["scaling"]["accepted"]["inputs"][0]["name"], "proposal");
     assert_eq!(inspected["imports"], serde_json::json!([]));
 
-    std::fs::write(surge.join("settings.yaml"), "percent: -5\natleast: 1\n").expect("it is written");
+    std::fs::write(surge.join("settings.yaml"), "percent: -5\natleast: 1\n")
+        .expect("it is written");
     let refused = fails(&surge, &["inspect", "surge.wasm", "--settings", "settings.yaml"]);
     assert_snapshot!(refused, @"");
 
@@ -104,7 +105,9 @@ fn locked(here: &Path, name: &str) -> Vec<u8> {
 /// Without what depends on the compiler.
 fn stable(text: &str) -> String {
     let is_stable = |line: &&str| {
-        !["digest", "size", "functions", "memory", "made by"].iter().any(|key| line.starts_with(key))
+        !["digest", "size", "functions", "memory", "made by"]
+            .iter()
+            .any(|key| line.starts_with(key))
     };
     text.lines().filter(is_stable).map(|line| format!("{line}\n")).collect()
 }
@@ -131,7 +134,10 @@ fn what_a_beginner_gets_wrong_is_told_with_what_to_do() {
     std::fs::create_dir(here.join("full")).expect("it is made");
     std::fs::write(here.join("full/notes.txt"), "mine").expect("it is written");
     for (line, told) in [
-        (&["new", "full", "--template", "scale"][..], "full is there already and not an empty folder"),
+        (
+            &["new", "full", "--template", "scale"][..],
+            "full is there already and not an empty folder",
+        ),
         (&["new", "full/notes.txt", "--template", "scale"], "is no name for a policy"),
         (&["new", "Surge", "--template", "scale"], "`Surge` is no name for a policy"),
         (&["new", "serde", "--template", "scale"], "a package that policies are built from has it"),

@@ -241,6 +241,16 @@ impl Replay {
         &self.warnings
     }
 
+    /// When it begins.
+    pub fn start(&self) -> Time {
+        self.start
+    }
+
+    /// Its engine, which has made no step yet.
+    pub fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
     /// How long the load is. Milliseconds.
     pub fn load_ms(&self) -> u64 {
         self.load_ends.since(self.start)
@@ -253,21 +263,37 @@ impl Replay {
     ///
     /// When the load cannot be read to its end.
     pub fn run(
-        mut self,
+        self,
         journal: Option<&mut dyn Write>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Outcome, ReplayError> {
+        let start = self.start;
+        let mut watch =
+            |_: &mut Engine, seen: &Observation, _: &Plan| progress(seen.at.since(start));
+        self.run_watched(journal, &mut watch).map(|(outcome, _)| outcome)
+    }
+
+    /// The same; `watch` sees every step once it is planned, and the engine is handed back as it is in the end.
+    ///
+    /// # Errors
+    ///
+    /// When the load cannot be read to its end.
+    pub fn run_watched(
+        mut self,
+        journal: Option<&mut dyn Write>,
+        watch: &mut dyn FnMut(&mut Engine, &Observation, &Plan),
+    ) -> Result<(Outcome, Engine), ReplayError> {
         let mut journal = match journal {
             None => Journal::none(),
             Some(to) => Journal::new(to, &Header::of(&self.engine, self.start, self.policy_limits)),
         };
         let mut recorder = Recorder::new(self.start, self.setup.tick_ms, self.services);
-        let start = self.start;
-        let mut watch = |engine: &Engine, seen: &Observation, plan: &Plan, sim: &mut Sim<Items>| {
-            recorder.see(engine, seen, plan, sim);
-            progress(seen.at.since(start));
-        };
-        let running = run(&mut self.engine, &mut self.sim, &mut journal, &mut watch);
+        let mut see =
+            |engine: &mut Engine, seen: &Observation, plan: &Plan, sim: &mut Sim<Items>| {
+                recorder.see(engine, seen, plan, sim);
+                watch(engine, seen, plan);
+            };
+        let running = run(&mut self.engine, &mut self.sim, &mut journal, &mut see);
         tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime without drivers needs nothing from the system")
@@ -276,7 +302,7 @@ impl Replay {
             self.warnings.push(format!("the journal ends early: {error}"));
         }
         let record = recorder.finish(&self.sim);
-        Ok(outcome(self.setup, self.warnings, &self.sim, record))
+        Ok((outcome(self.setup, self.warnings, &self.sim, record), self.engine))
     }
 }
 

@@ -275,10 +275,7 @@ fn text(inspected: &Inspected) -> String {
         );
         rows_of.push(("functions", told));
     }
-    rows_of.push((
-        "memory",
-        format!("{} to begin with", crate::policy::size(facts.memory_bytes)),
-    ));
+    rows_of.push(("memory", format!("{} to begin with", crate::policy::size(facts.memory_bytes))));
     let made_by: Vec<String> = facts
         .made_by
         .iter()

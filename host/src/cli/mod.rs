@@ -2,9 +2,9 @@
 
 mod args;
 mod bench;
+mod build;
 mod compare;
 mod componentize;
-mod build;
 mod docs;
 mod failure;
 mod fuzz;

@@ -53,11 +53,6 @@ impl Terminal {
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
     }
 
-    /// Whether nobody wants anything but results and errors.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.is_quiet
-    }
-
     /// A remark, unless nobody wants any.
     pub(super) fn remark(&self, text: &str) {
         if !self.is_quiet {

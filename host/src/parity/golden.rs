@@ -100,6 +100,7 @@ impl Golden {
             field: "mode".into(),
             found: format!("{:?}", word(self.mode)),
             expected: format!("{:?}, as {} has it", word(scenario.mode), scenario.path),
+            nearest: None,
         })
     }
 }

@@ -140,6 +140,7 @@ impl Scenario {
                 field: "duration_s".into(),
                 found: last_s.to_string(),
                 expected: format!("the last of its {} seconds, from 0 on", seconds.len()),
+                nearest: None,
             }));
         }
         let path = text.path().to_owned();

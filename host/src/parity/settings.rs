@@ -107,7 +107,7 @@ impl Ours {
             Ok(cluster) => cluster,
             Err(error) => {
                 let mut keys: Vec<String> =
-                    error.found.iter().map(|(key, _)| key.cluster_name().to_owned()).collect();
+                    error.found.iter().map(|found| found.key.cluster_name().to_owned()).collect();
                 keys.sort();
                 return Ours::RefusedCluster { keys, reason: error.reason.word().to_owned() };
             }

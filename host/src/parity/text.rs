@@ -275,6 +275,7 @@ impl<'a> Record<'a> {
             field: format!("{}{name}", self.within),
             found: found.to_owned(),
             expected: expected.to_owned(),
+            nearest: None,
         })
     }
 }

@@ -269,6 +269,7 @@ impl Observations {
                         };
                     }
                     Event::Report(..)
+                    | Event::Scraped(..)
                     | Event::Waiting(_)
                     | Event::Counted(..)
                     | Event::GatewayAnswers(..) => events.push(event),
