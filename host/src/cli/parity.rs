@@ -174,32 +174,27 @@ impl Document {
     }
 
     fn last_line(&self) -> String {
-        let mut parts = Vec::new();
         let of = |kinds: &[Kind]| {
-            let mut together = Total::default();
-            for total in kinds.iter().filter_map(|kind| self.totals.get(kind)) {
-                together.recordings += total.recordings;
-                together.rows += total.rows;
-            }
-            together
+            let totals = kinds.iter().filter_map(|kind| self.totals.get(kind));
+            totals.fold((0, 0), |(recordings, rows), total| {
+                (recordings + total.recordings, rows + total.rows)
+            })
         };
-        let scenarios = of(&[Kind::Open, Kind::Closed, Kind::EndToEnd]);
-        if scenarios.recordings > 0 {
-            let rows = grouped(scenarios.rows);
-            let plural = if scenarios.recordings == 1 { "" } else { "s" };
-            parts.push(format!(
-                "{} scenario{plural} with {rows} rows",
-                grouped(scenarios.recordings)
-            ));
+        let plural = |count: u64| if count == 1 { "" } else { "s" };
+        let mut parts = Vec::new();
+        let (scenarios, rows) = of(&[Kind::Open, Kind::Closed, Kind::EndToEnd]);
+        if scenarios > 0 {
+            let (many, rows) = (grouped(scenarios), grouped(rows));
+            parts.push(format!("{many} scenario{} ({rows} rows)", plural(scenarios)));
         }
-        for (kind, one, many) in [
-            (Kind::Settings, "settings case", "settings cases"),
-            (Kind::RequestStats, "request-stat case", "request-stat cases"),
-            (Kind::SampleSizes, "sample size", "sample sizes"),
+        for (kind, name) in [
+            (Kind::Settings, "settings case"),
+            (Kind::RequestStats, "request-stat case"),
+            (Kind::SampleSizes, "sample size"),
         ] {
-            let rows = of(&[kind]).rows;
-            if rows > 0 {
-                parts.push(format!("{} {}", grouped(rows), if rows == 1 { one } else { many }));
+            let (_, cases) = of(&[kind]);
+            if cases > 0 {
+                parts.push(format!("{} {name}{}", grouped(cases), plural(cases)));
             }
         }
         let differing: u64 = self.totals.values().map(|total| total.differing).sum();
@@ -207,7 +202,7 @@ impl Document {
             (0, _) => "all equal".to_owned(),
             (differing, all) => format!("{differing} of {all} recordings differ"),
         };
-        format!("{}: {outcome} ({})\n", parts.join(", "), self.policies)
+        format!("{outcome}: {}\n", parts.join(", "))
     }
 }
 

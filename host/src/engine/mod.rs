@@ -342,9 +342,12 @@ impl Engine {
         self.plan(seen, &[Pass::Changes, Pass::Pokes, Pass::Ticks])
     }
 
-    /// The same with an extra decision about one target: a poke, whatever was wanted last. Ticks that are due stay due.
-    pub fn step_with_poke(&mut self, seen: &Observation, id: TargetId) -> Plan {
-        self.targets[id.index()].is_asked = true;
+    /// The same, but for ticks that are due: they stay due, for the next step at this moment. About each of `poked` there is an extra
+    /// decision, whatever was wanted last. For worlds in which several things happen at one moment, one after the other.
+    pub fn step_before_ticks(&mut self, seen: &Observation, poked: &[TargetId]) -> Plan {
+        for id in poked {
+            self.targets[id.index()].is_asked = true;
+        }
         self.plan(seen, &[Pass::Changes, Pass::Pokes])
     }
 

@@ -12,7 +12,7 @@ pub(super) fn run(play: &mut Play<'_>) -> Result<(), PlayError> {
     let initial = play.scenario.initial_ready;
     play.pods.grow(initial, 0);
     // `now` of a decision is exactly the second; the state is born with the pods that are ready then.
-    play.create(play.start, initial)?;
+    play.create(initial)?;
     let is_closed = play.scenario.mode == Mode::Closed;
     let (scenario, golden) = (play.scenario, play.golden);
     let mut rows = golden.rows.iter().peekable();
@@ -21,11 +21,11 @@ pub(super) fn run(play: &mut Play<'_>) -> Result<(), PlayError> {
         let ready = if is_closed { play.pods.ready(t) } else { second.ready };
         let mut events = events(play, t, ready, second);
         if second.is_poked {
-            play.poke(t, std::mem::take(&mut events))?;
+            play.step_before_tick(t, true, std::mem::take(&mut events))?;
             let row = rows.next_if(|row| row.t_s == t && row.is_poke);
             answer(play, t, ready, row, "a poke");
         }
-        play.step(t, 0, events)?;
+        play.step(t, events)?;
         if t > 0 && t.is_multiple_of(2) {
             let row = rows.next_if(|row| row.t_s == t && !row.is_poke);
             answer(play, t, ready, row, "a decision");

@@ -5,19 +5,19 @@ use super::compare::Fields;
 use super::error::PlayError;
 use super::golden::{EndToEnd, Row};
 use super::play::{Play, TARGET};
-use crate::engine::{Action, Counts, Event};
+use crate::engine::{Action, Counts, Event, Plan};
 
 const ACTIVE: &str = "active";
 const IN_PATH: &str = "gateway-in-path";
 const ACTIVATORS: &str = "activators";
 const DESIRED_SCALE: &str = "desired-scale";
 
-/// Everything runs 1 ms after the whole second, and decisions 1 ms after that: timers and readiness, the stat, which pokes by itself
-/// where nothing is wanted, then the regular decision.
+/// Everything runs 1 ms after the whole second, one after the other: the probe's answer, timers, readiness, the stat, which pokes by
+/// itself where nothing is wanted, then the regular decision.
 pub(super) fn run(play: &mut Play<'_>) -> Result<(), PlayError> {
     play.start = play.start + 1;
     play.pods.grow(play.resolved.initial_scale, play.scenario.pod_start_s);
-    play.create(play.start + 1, play.pods.ready(0))?;
+    play.create(play.pods.ready(0))?;
     let (scenario, golden) = (play.scenario, play.golden);
     let mut rows = golden.rows.iter().peekable();
     let mut last: Option<&Row> = None;
@@ -27,23 +27,22 @@ pub(super) fn run(play: &mut Play<'_>) -> Result<(), PlayError> {
         if second.pods_fail {
             play.pods.delay(t);
         }
-        // The target is born 1 ms into second 0, and nothing can be seen of it before.
-        let early = u64::from(t == 0);
         if let Some(answers) = probe.changes(play, t) {
-            step(play, t, early, vec![Event::GatewayAnswers(TARGET, answers)])?;
+            before_tick(play, t, vec![Event::GatewayAnswers(TARGET, answers)])?;
         }
         if t > 0 {
-            step(play, t, 0, Vec::new())?;
+            before_tick(play, t, Vec::new())?;
         }
         let counted = counted(play, t);
-        step(play, t, early, vec![counted])?;
+        before_tick(play, t, vec![counted])?;
         let concurrency = second.concurrency.unwrap_or(0.0);
         if play.pods.ready(t) > 0 || concurrency > 0.0 || was_busy {
             let report = play.report(t, concurrency, second.rps);
-            step(play, t, early, vec![Event::Report(TARGET, report)])?;
+            before_tick(play, t, vec![Event::Report(TARGET, report)])?;
         }
         was_busy = concurrency > 0.0;
-        step(play, t, 1, Vec::new())?;
+        let plan = play.step(t, Vec::new())?;
+        follow(play, t, plan)?;
         match rows.next_if(|row| row.t_s == t) {
             Some(row) => {
                 is_asked |= row.is_tick || row.is_poke;
@@ -63,9 +62,13 @@ pub(super) fn run(play: &mut Play<'_>) -> Result<(), PlayError> {
     Ok(())
 }
 
-/// Steps, and does to the deployment what the plan says, until it says nothing.
-fn step(play: &mut Play<'_>, t: u64, after_ms: u64, events: Vec<Event>) -> Result<(), PlayError> {
-    let mut plan = play.step(t, after_ms, events)?;
+fn before_tick(play: &mut Play<'_>, t: u64, events: Vec<Event>) -> Result<(), PlayError> {
+    let plan = play.step_before_tick(t, false, events)?;
+    follow(play, t, plan)
+}
+
+/// Does to the deployment what the plan says, and lets the engine see it, until it says nothing.
+fn follow(play: &mut Play<'_>, t: u64, mut plan: Plan) -> Result<(), PlayError> {
     while let Some(to) = plan.actions.iter().rev().find_map(|action| match action {
         Action::Scale { to, .. } => Some(*to),
         Action::Start { .. } | Action::Drain { .. } => None,
@@ -73,7 +76,7 @@ fn step(play: &mut Play<'_>, t: u64, after_ms: u64, events: Vec<Event>) -> Resul
         play.pods.grow(to, t.saturating_add(play.scenario.pod_start_s));
         play.pods.shrink_by_age(to, t);
         let counted = counted(play, t);
-        plan = play.step(t, after_ms, vec![counted])?;
+        plan = play.step_before_tick(t, false, vec![counted])?;
     }
     Ok(())
 }

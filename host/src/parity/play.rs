@@ -103,10 +103,10 @@ impl<'a> Play<'a> {
     }
 
     /// Gives the engine its target, which has so many ready pods.
-    pub(super) fn create(&mut self, at: Time, ready: u32) -> Result<(), PlayError> {
+    pub(super) fn create(&mut self, ready: u32) -> Result<(), PlayError> {
         let counts = Counts { ready: Some(ready), starting: 0 };
         self.engine
-            .add_counted_targets(at, vec![(self.spec(), counts)])
+            .add_counted_targets(self.start, vec![(self.spec(), counts)])
             .map_err(|source| self.cannot_bind(source))?;
         let first = self.engine.stage(TARGET, self.chain.first()).expect("a chain has a stage");
         match DEMAND_OUTPUTS.iter().find(|output| !first.gives(output)) {
@@ -138,20 +138,21 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    /// Steps the engine `after_ms` after second `t`.
-    pub(super) fn step(
-        &mut self,
-        t: u64,
-        after_ms: u64,
-        events: Vec<Event>,
-    ) -> Result<Plan, PlayError> {
-        let plan = self.engine.step(&self.seen(t, after_ms, events));
+    /// Steps the engine at second `t`, up to the regular decision if one is due.
+    pub(super) fn step(&mut self, t: u64, events: Vec<Event>) -> Result<Plan, PlayError> {
+        let plan = self.engine.step(&self.seen(t, events));
         self.sound(t, plan)
     }
 
-    /// The same with an extra decision, and without a regular one.
-    pub(super) fn poke(&mut self, t: u64, events: Vec<Event>) -> Result<Plan, PlayError> {
-        let plan = self.engine.step_with_poke(&self.seen(t, 0, events), TARGET);
+    /// The same, but for the regular decision: something else is to happen before that. With an extra one where `is_poked`.
+    pub(super) fn step_before_tick(
+        &mut self,
+        t: u64,
+        is_poked: bool,
+        events: Vec<Event>,
+    ) -> Result<Plan, PlayError> {
+        let poked: &[TargetId] = if is_poked { &[TARGET] } else { &[] };
+        let plan = self.engine.step_before_ticks(&self.seen(t, events), poked);
         self.sound(t, plan)
     }
 
@@ -239,8 +240,8 @@ impl<'a> Play<'a> {
         self.rows.note(fields, || (path.clone(), line, format!("{t} s")));
     }
 
-    fn seen(&self, t: u64, after_ms: u64, events: Vec<Event>) -> Observation {
-        Observation { at: self.start + t * 1_000 + after_ms, events, in_flight: Vec::new() }
+    fn seen(&self, t: u64, events: Vec<Event>) -> Observation {
+        Observation { at: self.start + t * 1_000, events, in_flight: Vec::new() }
     }
 
     fn sound(&self, t: u64, plan: Plan) -> Result<Plan, PlayError> {
