@@ -39,6 +39,12 @@ pub(super) enum Command {
     /// Run a recorded load through policies, in virtual time.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<Replay>),
+    /// Tell what is wrong with files before anything runs: settings, services, nodes, traces, policies.
+    #[command(after_help = super::check::EXAMPLES)]
+    Check(super::check::Check),
+    /// Look at the built-in profiles.
+    #[command(subcommand)]
+    Profile(super::profile::Profiles),
     /// Look at recorded load.
     #[command(subcommand)]
     Trace(Trace),

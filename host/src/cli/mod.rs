@@ -2,10 +2,12 @@
 
 mod args;
 mod bench;
+mod check;
 mod failure;
 mod inputs;
 mod output;
 mod policies;
+mod profile;
 mod replay;
 mod trace;
 
@@ -26,6 +28,8 @@ pub fn main() -> ExitCode {
             trace::stat(&traces, &seed, output, &terminal)
         }
         Command::Bench(args) => bench::run(&args, &terminal),
+        Command::Check(args) => check::run(&args, &terminal),
+        Command::Profile(args) => profile::run(&args, &terminal),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut script);

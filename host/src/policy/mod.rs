@@ -22,6 +22,7 @@ pub use load::LoadError;
 pub use places::ComponentPlacement;
 pub use quarantine::Quarantine;
 pub use sandbox::{Package, Sandbox, SandboxError, digest_of};
+pub(crate) use told::size;
 
 use wire::{
     Batch, Births, Candidates, Decisions, Explanation, Fault, Inheritance, PlacementInput,

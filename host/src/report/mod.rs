@@ -24,7 +24,9 @@ mod tests;
 
 use crate::ledger::Outcome;
 
+pub(crate) use numbers::{clock, counted, plain};
 pub use page::page;
+pub(crate) use style::Ink;
 pub use style::Style;
 pub use summary::summary;
 pub use timeline::{Columns, timeline};

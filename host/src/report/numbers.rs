@@ -1,7 +1,7 @@
 //! Numbers and times as people read them, and foreign text made harmless.
 
 /// A moment or a span as `h:mm:ss`. Seconds; parts of one are dropped.
-pub(super) fn clock(seconds: f64) -> String {
+pub(crate) fn clock(seconds: f64) -> String {
     let whole = seconds as u64;
     format!("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60)
 }
@@ -64,7 +64,7 @@ pub(super) fn round_dollars(value: f64) -> String {
 }
 
 /// `1 change`, `2 changes`.
-pub(super) fn counted(count: u64, thing: &str) -> String {
+pub(crate) fn counted(count: u64, thing: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
     format!("{} {thing}{ending}", grouped(count))
 }
@@ -82,7 +82,7 @@ const LONGEST: usize = 300;
 
 /// `text` from outside on one line: what would move a terminal's cursor, colour it, or turn the direction of writing is shown as
 /// its code, and what is too long is cut.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut shown = String::new();
     for (i, c) in text.chars().enumerate() {
         if i == LONGEST {

@@ -16,7 +16,7 @@ impl Style {
     pub const PLAIN: Style = Style { colour: false, width: 100 };
 
     /// `text` in `ink`; as it is where colour is off or nothing is to be seen.
-    pub(super) fn paint(self, ink: Ink, text: &str) -> String {
+    pub(crate) fn paint(self, ink: Ink, text: &str) -> String {
         if !self.colour || text.trim().is_empty() {
             return text.to_owned();
         }
@@ -38,7 +38,7 @@ impl Style {
 
 /// What a piece of text is, which decides its colour. No colour says what the words do not say too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ink {
+pub(crate) enum Ink {
     Usual,
     Faint,
     Strong,
