@@ -58,6 +58,12 @@ pub(super) enum Command {
     /// Tell what stands behind a service's replicas at a moment: inputs, figures, proposals, bounds, nodes.
     #[command(after_help = super::why::EXAMPLES)]
     Why(Box<super::why::Args>),
+    /// Tell what is wrong with files before anything runs: settings, services, nodes, traces, policies.
+    #[command(after_help = super::check::EXAMPLES)]
+    Check(super::check::Check),
+    /// Look at the built-in profiles.
+    #[command(subcommand)]
+    Profile(super::profile::Profiles),
     /// Look at recorded load.
     #[command(subcommand)]
     Trace(Trace),

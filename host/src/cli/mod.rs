@@ -6,6 +6,7 @@ mod build;
 mod compare;
 mod componentize;
 mod docs;
+mod check;
 mod failure;
 mod fuzz;
 mod inputs;
@@ -14,6 +15,7 @@ mod new;
 mod output;
 mod parity;
 mod policies;
+mod profile;
 mod replay;
 mod review;
 mod suites;
@@ -53,6 +55,8 @@ pub fn main() -> ExitCode {
         Command::Componentize(args) => componentize::run(&args, &terminal),
         Command::Man(args) => docs::man(&args, &terminal),
         Command::Docs(args) => docs::docs(&args, &terminal),
+        Command::Check(args) => check::run(&args, &terminal),
+        Command::Profile(args) => profile::run(&args, &terminal),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut script);

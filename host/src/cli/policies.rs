@@ -65,7 +65,7 @@ pub(super) fn sandbox_without_cache(limits: Limits) -> Result<Sandbox, Failure> 
         .map_err(|error| Failure::new(exit, "cannot run policies", &error))
 }
 
-fn cache_folder() -> Option<PathBuf> {
+pub(super) fn cache_folder() -> Option<PathBuf> {
     #[expect(
         clippy::disallowed_methods,
         reason = "the edge: where caches go is said by the environment"

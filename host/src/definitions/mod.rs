@@ -25,6 +25,7 @@ mod tree;
 
 pub use fault::{DefinitionError, Fault, Warning};
 pub use outline::Outline;
+pub(crate) use outline::is_openb;
 
 /// The version of our own files.
 const API_VERSION: &str = "tidegate.dev/v1alpha1";

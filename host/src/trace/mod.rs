@@ -5,6 +5,7 @@
 //! [`Merged`] is several files as one load.
 
 mod error;
+mod faults;
 mod fields;
 mod layout;
 mod lines;

@@ -92,6 +92,13 @@ impl Rows {
         Ok(true)
     }
 
+    /// Reads the next line for its faults alone; false if there is none.
+    pub(super) fn read_on(&mut self) -> Result<bool, TraceError> {
+        let Some(at_us) = self.read()? else { return Ok(false) };
+        self.ahead_us = Some(at_us);
+        Ok(true)
+    }
+
     /// Reads a line into `ahead`, and gives its time.
     fn read(&mut self) -> Result<Option<u64>, TraceError> {
         let Some((line, text)) = self.lines.next()? else { return Ok(None) };
