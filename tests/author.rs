@@ -87,7 +87,8 @@ fn a_new_policy_passes_its_tests_and_builds_offline_into_the_same_bytes_twice() 
     assert_eq!(inspected["scaling"]["accepted"]["inputs"][0]["name"], "proposal");
     assert_eq!(inspected["imports"], serde_json::json!([]));
 
-    std::fs::write(surge.join("settings.yaml"), "percent: -5\natleast: 1\n").expect("it is written");
+    std::fs::write(surge.join("settings.yaml"), "percent: -5\natleast: 1\n")
+        .expect("it is written");
     let refused = fails(&surge, &["inspect", "surge.wasm", "--settings", "settings.yaml"]);
     assert_snapshot!(refused, @"");
 
@@ -104,7 +105,9 @@ fn locked(here: &Path, name: &str) -> Vec<u8> {
 /// Without what depends on the compiler.
 fn stable(text: &str) -> String {
     let is_stable = |line: &&str| {
-        !["digest", "size", "functions", "memory", "made by"].iter().any(|key| line.starts_with(key))
+        !["digest", "size", "functions", "memory", "made by"]
+            .iter()
+            .any(|key| line.starts_with(key))
     };
     text.lines().filter(is_stable).map(|line| format!("{line}\n")).collect()
 }
@@ -131,7 +134,10 @@ fn what_a_beginner_gets_wrong_is_told_with_what_to_do() {
     std::fs::create_dir(here.join("full")).expect("it is made");
     std::fs::write(here.join("full/notes.txt"), "mine").expect("it is written");
     for (line, told) in [
-        (&["new", "full", "--template", "scale"][..], "full is there already and not an empty folder"),
+        (
+            &["new", "full", "--template", "scale"][..],
+            "full is there already and not an empty folder",
+        ),
         (&["new", "full/notes.txt", "--template", "scale"], "is no name for a policy"),
         (&["new", "Surge", "--template", "scale"], "`Surge` is no name for a policy"),
         (&["new", "serde", "--template", "scale"], "a package that policies are built from has it"),
@@ -175,6 +181,50 @@ fn what_does_not_compile_is_told_in_the_compilers_words() {
     assert!(said.contains("error[E0308]: mismatched types") && said.contains("src/lib.rs:1:"));
     assert!(said.contains("cause: cargo could not build it: see above"), "{said}");
     assert!(said.ends_with("exit code 2"), "{said}");
+}
+
+/// One policy that goes wrong as its setting `atMost` says.
+#[test]
+fn a_policy_that_goes_wrong_is_told_of_with_function_place_and_reason() {
+    let folder = folder();
+    prints(folder.path(), &["new", "wrong", "--template", "stage"]);
+    let wrong = folder.path().join("wrong");
+    let source = std::fs::read_to_string(wrong.join("src/lib.rs")).expect("it is there");
+    let line = "        let part = ";
+    assert_eq!(source.matches(line).count(), 1, "the template has changed");
+    let slips = "        match at_most { // this line is told
+            101 => assert!(proposed > 90, \"found {proposed} replicas\"),
+            102 => assert_eq!([1, 2][at_most as usize + proposed as usize], 3),
+            103 => drop((proposed > 90).then_some(1).expect(\"there are more\")),
+            104 => drop(at_least - (proposed + 90)),
+            105 => panic!(\"not today\"),
+            106 => while std::hint::black_box(proposed) < 90 {},
+            _ => {}
+        }
+";
+    let at = source.lines().position(|one| one.starts_with(line)).expect("it has it") + 1;
+    std::fs::write(wrong.join("src/lib.rs"), source.replace(line, &(slips.to_owned() + line)))
+        .expect("it is written");
+    prints(&wrong, &["build"]);
+    let mut told = String::new();
+    for at_most in 101..=106 {
+        let chain = format!(
+            "apiVersion: tidegate.dev/v1alpha1\nkind: Policies\nscaling:\n- policy: builtin:knative\n\
+             - policy: wrong.wasm\n  settings: {{atMost: {at_most}}}\n"
+        );
+        std::fs::write(wrong.join("policies.yaml"), chain).expect("it is written");
+        let line =
+            ["replay", "load.csv", "--policies", "policies.yaml", "--until", "1m", "--quiet"];
+        let done = tidegate(&wrong, &line);
+        assert_eq!(done.status.code(), Some(3));
+        let said = text(&done.stderr);
+        let cause = said.lines().find_map(|line| line.strip_prefix("cause: ")).expect("it has one");
+        told.push_str(&format!("{cause}\n"));
+    }
+    for nth in 0..=8 {
+        told = told.replace(&format!("lib.rs:{}", at + nth), &format!("lib.rs:TOLD+{nth}"));
+    }
+    assert_snapshot!(told, @"");
 }
 
 #[test]
