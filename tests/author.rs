@@ -183,6 +183,50 @@ fn what_does_not_compile_is_told_in_the_compilers_words() {
     assert!(said.ends_with("exit code 2"), "{said}");
 }
 
+/// One policy that goes wrong as its setting `atMost` says.
+#[test]
+fn a_policy_that_goes_wrong_is_told_of_with_function_place_and_reason() {
+    let folder = folder();
+    prints(folder.path(), &["new", "wrong", "--template", "stage"]);
+    let wrong = folder.path().join("wrong");
+    let source = std::fs::read_to_string(wrong.join("src/lib.rs")).expect("it is there");
+    let line = "        let part = ";
+    assert_eq!(source.matches(line).count(), 1, "the template has changed");
+    let slips = "        match at_most { // this line is told
+            101 => assert!(proposed > 90, \"found {proposed} replicas\"),
+            102 => assert_eq!([1, 2][at_most as usize + proposed as usize], 3),
+            103 => drop((proposed > 90).then_some(1).expect(\"there are more\")),
+            104 => drop(at_least - (proposed + 90)),
+            105 => panic!(\"not today\"),
+            106 => while std::hint::black_box(proposed) < 90 {},
+            _ => {}
+        }
+";
+    let at = source.lines().position(|one| one.starts_with(line)).expect("it has it") + 1;
+    std::fs::write(wrong.join("src/lib.rs"), source.replace(line, &(slips.to_owned() + line)))
+        .expect("it is written");
+    prints(&wrong, &["build"]);
+    let mut told = String::new();
+    for at_most in 101..=106 {
+        let chain = format!(
+            "apiVersion: tidegate.dev/v1alpha1\nkind: Policies\nscaling:\n- policy: builtin:knative\n\
+             - policy: wrong.wasm\n  settings: {{atMost: {at_most}}}\n"
+        );
+        std::fs::write(wrong.join("policies.yaml"), chain).expect("it is written");
+        let line =
+            ["replay", "load.csv", "--policies", "policies.yaml", "--until", "1m", "--quiet"];
+        let done = tidegate(&wrong, &line);
+        assert_eq!(done.status.code(), Some(3));
+        let said = text(&done.stderr);
+        let cause = said.lines().find_map(|line| line.strip_prefix("cause: ")).expect("it has one");
+        told.push_str(&format!("{cause}\n"));
+    }
+    for nth in 0..=8 {
+        told = told.replace(&format!("lib.rs:{}", at + nth), &format!("lib.rs:TOLD+{nth}"));
+    }
+    assert_snapshot!(told, @"");
+}
+
 #[test]
 fn the_pages_of_reference_are_those_that_the_program_makes() {
     let folder = folder();

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::args::Output;
 use super::failure::{Exit, Failure};
 use super::output::Terminal;
-use crate::policy::{Facts, Limits};
+use crate::policy::{Facts, Limits, LoadError};
 use crate::project::build::{self, BuildError, Tools};
 
 /// Arguments of `tidegate build`.
@@ -30,9 +30,14 @@ pub(super) fn run(args: &Build, terminal: &Terminal) -> Result<(), Failure> {
     let facts = Facts::of(&built.component, &Limits::default()).map_err(|error| {
         let what = format!("{} was built, and is no policy", built.file.display());
         let failure = Failure::new(Exit::Policy, what, &error);
-        match error.hint() {
-            Some(hint) => failure.hint(hint),
-            None => failure,
+        match (&error, error.hint()) {
+            // The target has no WASI, so it is not that which is wrong.
+            (LoadError::Imports { .. }, _) => failure.hint(
+                "code or a crate of it asks for them by name: leave that out (`cargo tree` shows the crates)\n\
+                 what a policy may know, time included, comes as arguments",
+            ),
+            (_, Some(hint)) => failure.hint(hint),
+            (_, None) => failure,
         }
     })?;
     let to = args.to.clone().unwrap_or_else(|| build::place_of(&args.path, &built.file));

@@ -186,15 +186,28 @@ fn trap_text(trap: Trap) -> String {
     text.strip_prefix("wasm trap: ").unwrap_or(&text).to_owned()
 }
 
-/// ` in NAME`: the innermost function of the policy's own, where names were kept.
+/// ` in NAME`: the innermost function of the policy's own, where names were kept; where all of it became part of the SDK's code, the
+/// function of the contract that was called.
 fn place_in(error: &wasmtime::Error) -> String {
     let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], WasmBacktrace::frames);
-    let names = frames.iter().filter_map(|frame| frame.func_name());
-    let own = names
+    let names: Vec<String> = frames
+        .iter()
+        .filter_map(|frame| frame.func_name())
         // Without the hash at its end.
         .map(|name| format!("{:#}", rustc_demangle::demangle(name)))
-        .find(|name| !is_of_the_language(name));
-    own.map(|name| format!(" in `{}`", shortened(&without_trait(&name)))).unwrap_or_default()
+        .filter(|name| !is_of_the_language(name))
+        .collect();
+    let own = names.iter().find(|name| !is_of_the_sdk(name)).map(|name| without_trait(name));
+    let called = || names.iter().find_map(|name| exported(name));
+    let told = own.or_else(called).or_else(|| names.first().map(|name| without_trait(name)));
+    told.map(|name| format!(" in `{}`", shortened(&name))).unwrap_or_default()
+}
+
+/// `decide` for what exports it from a component, whatever made that.
+fn exported(name: &str) -> Option<String> {
+    let generated = || name.rsplit_once("_export_")?.1.strip_suffix("_cabi");
+    let name = name.rsplit_once('#').map(|(_, name)| name).or_else(generated)?;
+    Some(name.replace('_', "-"))
 }
 
 /// `Policy::decide` for `<Policy as path::of::Trait>::decide`.
@@ -218,6 +231,12 @@ fn without_trait(name: &str) -> String {
 fn is_of_the_language(name: &str) -> bool {
     let path = name.trim_start_matches(['<', '_']);
     ["core::", "alloc::", "std::", "rustc", "rust_"].iter().any(|own| path.starts_with(own))
+}
+
+/// Whether a function is one of the SDK, or an export that was made for it.
+fn is_of_the_sdk(name: &str) -> bool {
+    let path = name.trim_start_matches('<');
+    path.starts_with("tidegate_policy::") || exported(name).is_some()
 }
 
 /// How much room an instance has. Growing beyond it ends the call: a policy that goes on without what it asked for would only
@@ -287,6 +306,18 @@ mod tests {
         ] {
             assert_eq!(without_trait(name), told);
         }
+        for (name, told) in [
+            ("tidegate:policy/scaling@0.1.0#decide", Some("decide")),
+            (
+                "tidegate_policy::bindings::exports::scaling::_export_state_schema_cabi",
+                Some("state-schema"),
+            ),
+            ("tidegate_policy::native::run", None),
+        ] {
+            assert_eq!(exported(name).as_deref(), told);
+            assert!(is_of_the_sdk(name));
+        }
+        assert!(!is_of_the_sdk("surge::Policy::decide"));
         assert!(is_of_the_language("core::panicking::panic_fmt"));
         assert!(is_of_the_language("<alloc::vec::Vec<T> as core::ops::Drop>::drop"));
         assert!(is_of_the_language("__rustc::rust_begin_unwind"));

@@ -38,8 +38,9 @@ pub(super) fn find(component: &[u8], frames: &[Frame]) -> Option<Panic> {
             .rev()
             .find_map(|(nth, at)| Some((nth, module.place(*at)?)))?;
         let callee = at.checked_sub(1).map_or("", |inner| frames[inner].name.as_str());
-        let message =
-            known(callee).map(str::to_owned).or_else(|| module.message(&constants[..nth]));
+        let message = known(callee)
+            .map(str::to_owned)
+            .or_else(|| module.message(&constants[..nth], callee.ends_with("::panic_fmt")));
         Some(Panic { place, message })
     })
 }
@@ -134,16 +135,16 @@ impl<'a> Module<'a> {
         (is_place && !file.starts_with("/rustc/")).then(|| format!("{file}:{line}"))
     }
 
-    /// A message among the constants in front of the place.
-    fn message(&self, constants: &[u32]) -> Option<String> {
-        let pair = constants.windows(2).rev().find_map(|pair| {
-            // As a text has it, or as `fmt::Arguments` without anything to compute have it.
-            let halved = (pair[1] & 1 == 1).then_some(pair[1] >> 1);
-            let lengths = [halved, Some(pair[1])];
-            lengths.into_iter().flatten().find_map(|length| self.text(pair[0], length))
+    /// A message among the constants in front of the place: a text's address and length, or `fmt::Arguments`, which have a length
+    /// that is doubled and odd where nothing is to be computed, and a template otherwise.
+    fn message(&self, constants: &[u32], is_formatted: bool) -> Option<String> {
+        let pair = constants.windows(2).rev().find_map(|pair| match pair[1] & 1 {
+            _ if !is_formatted => self.text(pair[0], pair[1]),
+            1 => self.text(pair[0], pair[1] >> 1),
+            _ => None,
         });
         let template = || constants.iter().rev().find_map(|at| self.template(*at));
-        pair.map(str::to_owned).or_else(template)
+        pair.map(str::to_owned).or_else(|| if is_formatted { template() } else { None })
     }
 
     /// The template of `fmt::Arguments`: pieces of text behind their length, placeholders, and a zero.
