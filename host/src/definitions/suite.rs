@@ -356,10 +356,19 @@ impl Reader<'_> {
         match PoliciesDefinition::parse(&document.to_string(), self.file, self.folder) {
             Ok(chain) => Some(PoliciesSource::Inline(chain)),
             Err(error) => {
-                let prefix = format!("{}: ", self.file);
                 let told = error.to_string();
-                let told = told.strip_prefix(&prefix).unwrap_or(&told).lines().next().unwrap_or("");
-                notes.fault(at.line, &at.path, told, "what a policies file may say");
+                let told = told.lines().next().unwrap_or_default();
+                let told = told.strip_prefix(self.file).unwrap_or(told).trim_start_matches(": ");
+                // Line and column are those of the text that was made of it.
+                let told = match told.split_once(": ") {
+                    Some((place, rest)) if place.contains("column") => rest,
+                    Some(("error", rest)) => rest.split_once(": ").map_or(rest, |(_, rest)| rest),
+                    Some(_) | None => told,
+                };
+                let (found, expected) = told
+                    .split_once(", expected ")
+                    .unwrap_or((told, "what a policies file may say"));
+                notes.fault(at.line, &at.path, format!("not in order ({found})"), expected);
                 None
             }
         }
