@@ -494,6 +494,28 @@ fn a_policy_that_traps_ends_with_exit_code_three() {
 }
 
 #[test]
+fn a_policy_that_does_not_keep_the_contract_is_told_by_what_was_tried() {
+    let folder = Folder::with(
+        "contract: { monotone: { hostile: [redy-replicas] } }
+cases:
+- name: no trap here
+  policy: hostile.wasm
+  settings: { misbehave: trap-at-two-ready }
+  snapshot: false
+  inputs: |
+    at ready-replicas wanted
+    0  0.1            3
+",
+    );
+    std::fs::copy(
+        Path::new(env!("TIDEGATE_GUESTS")).join("hostile.wasm"),
+        folder.path("hostile.wasm"),
+    )
+    .expect("the build left it");
+    assert_snapshot!(folder.tells(&["test"]), @"");
+}
+
+#[test]
 fn rows_that_want_something_else_are_told_with_their_lines_and_why() {
     let folder = Folder::with(
         "cases:
