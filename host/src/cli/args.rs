@@ -39,7 +39,7 @@ pub(super) enum Command {
     /// Run a recorded load through policies, in virtual time.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<Replay>),
-    /// Look at recorded load.
+    /// Look at recorded load, convert it, or make some.
     #[command(subcommand)]
     Trace(Trace),
     /// Measure what a decision costs on this machine: native against sandboxed.
@@ -145,6 +145,9 @@ pub(super) enum Trace {
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
+    /// Make a trace of a load that is described: steps, bursts, flash crowds, days.
+    #[command(after_help = super::trace::synth::EXAMPLES)]
+    Synth(Box<super::trace::synth::Arguments>),
 }
 
 #[derive(Debug, Args)]
