@@ -39,7 +39,7 @@ pub(super) enum Command {
     /// Run a recorded load through policies, in virtual time.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<Replay>),
-    /// Look at recorded load.
+    /// Look at recorded load, convert it, or make some.
     #[command(subcommand)]
     Trace(Trace),
     /// Run the cases of suites: replays and decisions, held to expectations, snapshots and the contract.
@@ -160,6 +160,9 @@ pub(super) enum Trace {
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
+    /// Make a trace of a load that is described: steps, bursts, flash crowds, days.
+    #[command(after_help = super::trace::synth::EXAMPLES)]
+    Synth(Box<super::trace::synth::Arguments>),
 }
 
 #[derive(Debug, Args)]

@@ -33,6 +33,7 @@ pub fn main() -> ExitCode {
         Command::Accept(args) => review::accept(&args, &terminal),
         Command::Reject(args) => review::reject(&args, &terminal),
         Command::Pending(args) => review::pending(&args, &terminal),
+        Command::Trace(Trace::Synth(args)) => trace::synth::run(&args, &terminal),
         Command::Bench(args) => bench::run(&args, &terminal),
         Command::Completions { shell } => {
             let mut script = Vec::new();
