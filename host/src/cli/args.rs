@@ -65,6 +65,7 @@ pub(super) enum Command {
     #[command(subcommand)]
     Profile(super::profile::Profiles),
     /// Look at recorded load.
+    /// Look at recorded load, convert it, or make some.
     #[command(subcommand)]
     Trace(Trace),
     /// Run the cases of suites: replays and decisions, held to expectations, snapshots and the contract.
@@ -208,6 +209,9 @@ pub(super) enum Trace {
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
+    /// Make a trace of a load that is described: steps, bursts, flash crowds, days.
+    #[command(after_help = super::trace::synth::EXAMPLES)]
+    Synth(Box<super::trace::synth::Arguments>),
 }
 
 const BENCH_EXAMPLES: &str = "Examples:

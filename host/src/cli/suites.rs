@@ -213,7 +213,7 @@ fn load(source: &LoadSource, seed: &str) -> Result<(Load, Vec<String>), Failure>
             let mut names: Vec<String> = paths.iter().map(name).collect();
             names.sort();
             let merged = Merged::open(paths, &Seed::new(seed)).map_err(|error| {
-                Failure::new(Exit::Input, format!("cannot read {}", names.join(", ")), &error)
+                Failure::new(Exit::Input, format!("cannot replay {}", names.join(", ")), &error)
             })?;
             Ok(((&merged).into(), names))
         }

@@ -236,7 +236,7 @@ impl PolicyRef {
     }
 }
 
-pub(super) fn reference(text: &str, folder: &Path) -> PolicyRef {
+pub(in crate::definitions) fn reference(text: &str, folder: &Path) -> PolicyRef {
     match text.strip_prefix("builtin:") {
         Some(name) => PolicyRef::Builtin(name.to_owned()),
         None => PolicyRef::File(folder.join(text)),

@@ -137,7 +137,23 @@ mod tests {
     fn a_diff_shows_what_changed_with_a_few_lines_around_it() {
         let before: String = (1..=20).map(|n| format!("line {n}\n")).collect();
         let now = before.replace("line 3\n", "line three\n").replace("line 17\n", "");
-        insta::assert_snapshot!(lines(&before, &now, Style::PLAIN), @"");
+        insta::assert_snapshot!(lines(&before, &now, Style::PLAIN), @r"
+         1  1 │ line 1
+         2  2 │ line 2
+         3    │-line 3
+            3 │+line three
+         4  4 │ line 4
+         5  5 │ line 5
+         6  6 │ line 6
+              ┊
+        14 14 │ line 14
+        15 15 │ line 15
+        16 16 │ line 16
+        17    │-line 17
+        18 17 │ line 18
+        19 18 │ line 19
+        20 19 │ line 20
+        ");
     }
 
     #[test]

@@ -176,7 +176,7 @@ impl Name {
 
 /// A number with all its digits, as far as anyone reads them.
 fn exact(value: f64) -> String {
-    if value.fract() == 0.0 && value >= 0.0 && value < 1e15 {
+    if value.fract() == 0.0 && (0.0..1e15).contains(&value) {
         return grouped(value as u64);
     }
     if value.abs() < 1_000.0 {
@@ -376,8 +376,8 @@ mod tests {
             ("(cost < 3) + 1 < 2", "at column 1: a condition, expected a number"),
             ("expired = 0", "at column 9: =, expected =="),
             ("expired == 0 and cost < 3", "at column 14: and, expected &&, || or the end"),
-            ("expired < 3s", "at column 9: a time, but expired is a count"),
-            ("wait_p99 < $3", "at column 10: dollars, but wait_p99 is a time in seconds"),
+            ("expired < 3s", "at column 11: a time, but expired is a count"),
+            ("wait_p99 < $3", "at column 12: dollars, but wait_p99 is a time in seconds"),
             ("cost < 3q", "at column 8: 3q, expected a number, alone or with ms, s, m, h, % or $"),
             ("cost < 1 < 2", "at column 10: <, expected &&, || or the end"),
             ("(cost < 1", "at column 10: the end, expected )"),

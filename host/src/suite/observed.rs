@@ -307,11 +307,23 @@ impl Observations {
         let mut engine =
             Engine::new(self.options.clone(), stages, policies.placement.0, policies.fallback)?;
         let follows: Vec<bool> = self.targets.iter().map(|target| target.follows).collect();
-        let counts = Counts { ready: Some(0), starting: 0 };
-        engine.add_counted_targets(
-            self.start,
-            self.targets.into_iter().map(|target| (target.spec, counts)).collect(),
-        )?;
+        // What the first moment says of replicas was so before anything was decided.
+        let first = self.seen.first().map_or(&[][..], |seen| &seen.events);
+        let counts = |position: u32| {
+            let its = first.iter().find_map(|event| match event {
+                Event::Counted(id, counts) if id.0 == position => Some(*counts),
+                Event::Nodes(_)
+                | Event::Report(..)
+                | Event::Waiting(_)
+                | Event::Replica(..)
+                | Event::Counted(..)
+                | Event::GatewayAnswers(..) => None,
+            });
+            its.unwrap_or(Counts { ready: Some(0), starting: 0 })
+        };
+        let targets = self.targets.into_iter().zip(0..);
+        let targets = targets.map(|(target, position)| (target.spec, counts(position)));
+        engine.add_counted_targets(self.start, targets.collect())?;
         let mut services: Vec<Watched> = Vec::new();
         for TargetName { service, pool, .. } in engine.specs().map(|spec| &spec.name) {
             match services.last_mut().filter(|last| last.name == *service) {

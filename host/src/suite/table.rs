@@ -200,7 +200,7 @@ impl Rows {
 
 fn moment(text: &str, start: Time) -> Option<Time> {
     let from_start = |seconds: f64| {
-        (seconds >= 0.0 && seconds < 4e9).then(|| start + (seconds * 1e3).round() as u64)
+        (0.0..4e9).contains(&seconds).then(|| start + (seconds * 1e3).round() as u64)
     };
     if let Ok(seconds) = text.parse::<f64>() {
         return from_start(seconds);

@@ -49,7 +49,7 @@ pub enum TraceError {
         line: u64,
     },
     /// A line that no trace has.
-    #[error("{path}:{line}: expected CSV, found a line of more than {limit_bytes} bytes")]
+    #[error("{path}:{line}: expected lines of text, found one of more than {limit_bytes} bytes")]
     LongLine {
         /// The file.
         path: String,

@@ -4,7 +4,7 @@
 //! a binary file from being read into memory whole, as a general reader of CSV would.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,13 +15,16 @@ use super::TraceError;
 const START_BYTES: usize = 64 << 10;
 /// A header of ten thousand rate columns fits.
 const LIMIT_BYTES: usize = 1 << 20;
+/// The same for lines that others wrote, with whole prompts in them.
+const LOG_LIMIT_BYTES: usize = 64 << 20;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
 
 /// A file, line by line. Empty lines are left out, and line ends too, `\r\n` as well.
 pub(super) struct Lines {
     path: Arc<str>,
-    input: Input,
+    input: Content,
+    limit_bytes: usize,
     /// What was read: `taken` bytes are done with, those up to `filled` wait.
     buffer: Vec<u8>,
     taken: usize,
@@ -30,9 +33,52 @@ pub(super) struct Lines {
     line: u64,
 }
 
-enum Input {
-    Plain(BufReader<File>),
-    Gzip(MultiGzDecoder<BufReader<File>>),
+/// What is in a file, unpacked.
+pub(super) struct Content {
+    read: BufReader<Box<dyn Read>>,
+    is_gzip: bool,
+}
+
+impl Content {
+    fn of(
+        file: Box<dyn Read>,
+        unreadable: impl Fn(io::Error) -> TraceError,
+    ) -> Result<Content, TraceError> {
+        let mut file = BufReader::with_capacity(START_BYTES, file);
+        let is_gzip = file.fill_buf().map_err(unreadable)?.starts_with(&GZIP_MAGIC);
+        let read = match is_gzip {
+            true => BufReader::with_capacity(START_BYTES, Box::new(MultiGzDecoder::new(file)) as _),
+            false => file,
+        };
+        Ok(Content { read, is_gzip })
+    }
+
+    /// What is in a file, a pipe, or standard input (`-`), which is read once.
+    pub(super) fn open(path: &Path, name: &str) -> Result<Content, TraceError> {
+        let unreadable = |source| TraceError::Read { path: name.to_owned(), source };
+        let file: Box<dyn Read> = match path == Path::new("-") {
+            true => Box::new(io::stdin()),
+            false => {
+                let file = File::open(path).map_err(unreadable)?;
+                if file.metadata().map_err(unreadable)?.is_dir() {
+                    return Err(unreadable(io::ErrorKind::IsADirectory.into()));
+                }
+                Box::new(file)
+            }
+        };
+        Content::of(file, unreadable)
+    }
+
+    /// The first bytes, which are read again later.
+    pub(super) fn peek(&mut self, name: &str) -> Result<&[u8], TraceError> {
+        let (path, is_gzip) = (name.to_owned(), self.is_gzip);
+        self.read.fill_buf().map_err(|source| failure(path, 0, is_gzip, source))
+    }
+
+    /// All of it, for what is no list of lines.
+    pub(super) fn into_read(self) -> impl Read {
+        self.read
+    }
 }
 
 impl Lines {
@@ -45,19 +91,21 @@ impl Lines {
         if !file.metadata().map_err(unreadable)?.is_file() {
             return Err(TraceError::NotAFile { path: name.to_string() });
         }
-        let mut file = BufReader::with_capacity(START_BYTES, file);
-        let is_gzip = file.fill_buf().map_err(unreadable)?.starts_with(&GZIP_MAGIC);
-        Ok(Lines {
+        let content = Content::of(Box::new(file), unreadable)?;
+        Ok(Lines { limit_bytes: LIMIT_BYTES, ..Lines::over(content, name) })
+    }
+
+    /// Lines that others wrote.
+    pub(super) fn over(input: Content, name: &Arc<str>) -> Lines {
+        Lines {
             path: Arc::clone(name),
-            input: match is_gzip {
-                true => Input::Gzip(MultiGzDecoder::new(file)),
-                false => Input::Plain(file),
-            },
+            input,
+            limit_bytes: LOG_LIMIT_BYTES,
             buffer: vec![0; START_BYTES],
             taken: 0,
             filled: 0,
             line: 0,
-        })
+        }
     }
 
     /// The next line that is not empty, with its number; `None` at the end.
@@ -111,40 +159,38 @@ impl Lines {
         self.filled -= self.taken;
         self.taken = 0;
         if self.filled == self.buffer.len() {
-            if self.filled >= LIMIT_BYTES {
+            if self.filled >= self.limit_bytes {
                 return Err(TraceError::LongLine {
                     path: self.path.to_string(),
                     line: self.line + 1,
-                    limit_bytes: LIMIT_BYTES,
+                    limit_bytes: self.limit_bytes,
                 });
             }
             self.buffer.resize(2 * self.filled, 0);
         }
         loop {
             let space = &mut self.buffer[self.filled..];
-            let read = match &mut self.input {
-                Input::Plain(file) => file.read(space),
-                Input::Gzip(decoder) => decoder.read(space),
-            };
-            match read {
+            match self.input.read.read(space) {
                 Ok(read) => {
                     self.filled += read;
                     return Ok(read);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(self.failure(source)),
+                Err(source) => {
+                    let path = self.path.to_string();
+                    return Err(failure(path, self.line, self.input.is_gzip, source));
+                }
             }
         }
     }
+}
 
-    fn failure(&self, source: io::Error) -> TraceError {
-        let (path, line) = (self.path.to_string(), self.line);
-        match (&self.input, source.kind()) {
-            (Input::Gzip(_), io::ErrorKind::UnexpectedEof) => TraceError::Truncated { path, line },
-            (Input::Gzip(_), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
-                TraceError::Damaged { path, line, source }
-            }
-            (Input::Plain(_) | Input::Gzip(_), _) => TraceError::Read { path, source },
+fn failure(path: String, line: u64, is_gzip: bool, source: io::Error) -> TraceError {
+    match source.kind() {
+        io::ErrorKind::UnexpectedEof if is_gzip => TraceError::Truncated { path, line },
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData if is_gzip => {
+            TraceError::Damaged { path, line, source }
         }
+        _ => TraceError::Read { path, source },
     }
 }

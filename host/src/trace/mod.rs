@@ -18,6 +18,7 @@ pub mod synth;
 #[cfg(test)]
 mod tests;
 mod tokens;
+pub mod write;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -280,7 +280,7 @@ fn bad_input_is_told_with_file_line_and_column_and_what_was_expected() {
     binary:1: expected CSV, plain or gzip, found bytes that are not text
     not-utf8:1: expected CSV, plain or gzip, found bytes that are not text
     binary-row:3: expected CSV, plain or gzip, found bytes that are not text
-    endless-line:1: expected CSV, found a line of more than 1048576 bytes
+    endless-line:1: expected lines of text, found one of more than 1048576 bytes
     gzip-of-binary:1: expected CSV, plain or gzip, found bytes that are not text
     gzip-truncated: its gzip data ends too early, after line 15352
     gzip-without-its-end: its gzip data ends too early, after line 20001

@@ -1,7 +1,7 @@
 //! A run for a person: a line a case, a line a policy, then what is wrong and what it costs.
 
 use super::{Tally, Verdict, told, wrongs_of_policy};
-use crate::report::numbers::{counted, grouped, plain};
+use crate::report::numbers::{counted, plain};
 use crate::report::style::{Ink, Style, wrapped};
 use crate::suite::contract::{CheckOutcome, Checked};
 use crate::suite::diff::{self, Delta};
@@ -66,6 +66,7 @@ fn listed(suite: &SuiteReport, style: Style) -> String {
             let told = if before.is_some() { "accepted" } else { "accepted, new" };
             text += &style.paint(Ink::Notice, &format!("  {told}"));
         }
+        text.truncate(text.trim_end().len());
         text.push('\n');
     }
     for policy in &suite.policies {
@@ -94,7 +95,7 @@ fn policy_line(policy: &Checked, style: Style) -> String {
         CheckOutcome::Skipped(_) => format!("{} (not tried)", check.name),
     });
     let fuel = format!("{:.0} % of its fuel at most", (policy.fuel_share * 100.0).ceil());
-    let decisions = format!("{} decisions", grouped(policy.decisions));
+    let decisions = counted(policy.decisions, "decision");
     let told: Vec<String> = checks.chain([fuel, decisions]).collect();
     let room = style.wide().saturating_sub(12);
     let first = 2 + 8 + head.chars().count() + 2;

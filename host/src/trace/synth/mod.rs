@@ -83,9 +83,7 @@ impl ServiceLoad {
 }
 
 /// How arrivals fall within a rate.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Arrivals {
     /// As a Poisson process, as those of many users who do not know of each other.

@@ -229,7 +229,7 @@ fn what_is_wrong_is_told() {
 
         there is no shape ``; expected constant, steps, ramp, sinus, bursts, flash, diurnal, on-off
     {for: 60, services: {a: {shape: 'constant:2'}}}
-        error: line 1 column 2: expected a duration such as 90s, 1h30m or 7d, up to 100 years, found `60`
+        error: line 1 column 7: expected a duration such as 90s, 1h30m or 7d, up to 100 years, found `60`
     {for: 1h, services: {}}
         the load has no services
     {for: 0s, services: {a: {shape: 'constant:2'}}}

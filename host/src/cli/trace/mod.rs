@@ -1,5 +1,8 @@
 //! `tidegate trace`.
 
+mod sink;
+pub(super) mod synth;
+
 use std::path::PathBuf;
 
 use super::args::Output;
