@@ -104,7 +104,7 @@ pub enum PlayError {
         /// The scenario.
         name: String,
         /// Why.
-        source: BindTargetError,
+        source: Box<BindTargetError>,
     },
     /// A policy lacks an output that is compared.
     #[error("stage {stage} gives no output {output}, which is held to the recordings")]

@@ -257,7 +257,7 @@ impl<'a> Play<'a> {
     }
 
     fn cannot_bind(&self, source: crate::engine::BindTargetError) -> PlayError {
-        PlayError::Bind { name: self.scenario.name.clone(), source }
+        PlayError::Bind { name: self.scenario.name.clone(), source: Box::new(source) }
     }
 
     fn spec(&self) -> TargetSpec {
