@@ -181,9 +181,11 @@ impl Replay {
             ));
         }
         engine.add_targets(start, specs)?;
-        // What the profile's reader said, every policy says again.
-        let of_policies =
-            engine.warnings().iter().filter(|warning| !warning.contains(": profile."));
+        // What the readers of profile and services said, every policy says again.
+        let is_said = |warning: &&String| {
+            warning.contains(": profile.") || warning.contains(": service.annotations.")
+        };
+        let of_policies = engine.warnings().iter().filter(|warning| !is_said(warning));
         warnings.extend(of_policies.cloned());
         warnings.extend(setting.faults.faults.iter().map(|fault| format!("played: {fault}")));
 

@@ -58,7 +58,7 @@ pub(super) fn component(
                         checked.findings.push(if is_needed {
                             finding
                         } else {
-                            finding.as_warning()
+                            finding.into_warning()
                         });
                     }
                 }
@@ -324,8 +324,8 @@ fn unbound(error: &BindError, here: &Place<'_>, is_alone: bool, checked: &mut Ch
     match error {
         BindError::Faults(faults) if is_alone => {
             for fault in faults {
-                let what = format!("it does not take settings that are empty: {}", fault.message);
-                checked.findings.push(here.finding(&what, &fault.path).as_warning());
+                let what = format!("it needs settings: {}", fault.message);
+                checked.findings.push(Finding::error(&what).into_warning().about(&fault.path));
             }
         }
         BindError::Faults(faults) => {
@@ -347,7 +347,7 @@ fn unbound(error: &BindError, here: &Place<'_>, is_alone: bool, checked: &mut Ch
 /// What a policy says although it takes its settings. What the profile's reader says is not said again.
 fn warn(warnings: &[Fault], here: &Place<'_>, checked: &mut Checked) {
     for warning in warnings.iter().filter(|warning| !warning.path.starts_with("profile.")) {
-        checked.findings.push(here.finding(&warning.message, &warning.path).as_warning());
+        checked.findings.push(here.finding(&warning.message, &warning.path).into_warning());
     }
 }
 
@@ -382,7 +382,7 @@ fn connect(
         let finding = if input.required {
             here.finding(&format!("{stage} needs {what}{did_you_mean}"), "")
         } else {
-            here.finding(&format!("{stage} would use {what}{did_you_mean}"), "").as_warning()
+            here.finding(&format!("{stage} would use {what}{did_you_mean}"), "").into_warning()
         };
         // An optional output that is not there is nothing to worry about: most chains lack most.
         let is_usual = !input.required && matches!(input.source, From::Output(_));
@@ -428,7 +428,7 @@ fn not_given(input: &Input) -> Option<(String, Option<&'static str>)> {
 fn placed(policy: crate::policy::ComponentPlacement, here: &Place<'_>, checked: &mut Checked) {
     let options = Options { tick_ms: 2_000, explains: false, gateway_is_always_in_path: true };
     if let Err(error) = Engine::new(options, Vec::new(), Box::new(policy), None) {
-        checked.has_trapped |= matches!(error.kind, crate::policy::CallErrorKind::Trapped);
+        checked.has_trapped |= is_trap(error.kind);
         here.error(&error.to_string(), None, checked);
     }
 }

@@ -88,8 +88,13 @@ pub(super) fn of(source: &Source) -> Result<Kind, String> {
     if bytes.starts_with(&[0x1f, 0x8b]) {
         return Ok(Kind::Trace);
     }
-    let Ok(text) = str::from_utf8(bytes) else {
-        return Err("it is neither text nor a component nor gzip".to_owned());
+    let text = match str::from_utf8(bytes) {
+        Ok(text) => text,
+        // A beginning may end within a letter.
+        Err(error) if !source.is_whole && error.error_len().is_none() => {
+            str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or("")
+        }
+        Err(_) => return Err("it is neither text nor a component nor gzip".to_owned()),
     };
     if is_openb(text) {
         return Ok(Kind::Nodes);

@@ -105,8 +105,10 @@ pub struct Source {
     pub name: String,
     /// Where it is; `None` for standard input.
     pub path: Option<std::path::PathBuf>,
-    /// All of it; of a trace the beginning will do, as it is read from its file.
+    /// All of it, or the beginning.
     pub bytes: Vec<u8>,
+    /// Whether that is all of it. Of a trace the beginning will do, as it is read from its file.
+    pub is_whole: bool,
 }
 
 /// What files are checked against.
@@ -134,7 +136,13 @@ pub fn check(sources: &[Source], context: &Context<'_>) -> Report {
     let mut known = Known::default();
     let mut kinds = Vec::with_capacity(sources.len());
     for source in sources {
-        let kind = kind::of(source);
+        let kind = kind::of(source).and_then(|kind| {
+            if source.is_whole || kind == Kind::Trace {
+                return Ok(kind);
+            }
+            let size = crate::policy::size(source.bytes.len() as u64);
+            Err(format!("it has more than {size}, and nobody writes such a file by hand"))
+        });
         if let Err(message) = &kind {
             let (file, message) = (source.name.clone(), message.clone());
             report.unchecked.push(Unchecked { file, message });
@@ -174,7 +182,10 @@ impl Known {
         match kind {
             Kind::Profile => {
                 if let Some(profile) = checked.take(Profile::parse(text, file)) {
-                    checked.about = counted(profile.settings.len(), "setting");
+                    checked.about = match profile.settings.len() {
+                        0 => "a profile of Knative's defaults".to_owned(),
+                        some => format!("a profile with {}", counted(some, "setting")),
+                    };
                     self.profile.get_or_insert((file.to_owned(), profile));
                 }
             }
@@ -261,8 +272,7 @@ impl Known {
         match Trace::check(path, TRACE_FAULTS) {
             Ok(trace) => {
                 let services = counted(trace.services().len(), "service");
-                let seconds = (trace.end_us() / 1_000_000) as i64;
-                let long = crate::report::clock(seconds as f64);
+                let long = crate::report::clock(trace.end_us() as f64 / 1e6);
                 checked.about = format!("load of {services}, {long} long");
                 self.loads.extend(trace.services().iter().cloned());
             }
@@ -295,8 +305,9 @@ impl Checked {
                 self.findings.extend(warnings.iter().map(Finding::of_warning));
                 Some(read)
             }
-            Err(DefinitionError::Faults(faults)) => {
+            Err(DefinitionError::Faults(faults, warnings)) => {
                 self.findings.extend(faults.iter().map(Finding::of_fault));
+                self.findings.extend(warnings.iter().map(Finding::of_warning));
                 None
             }
             Err(DefinitionError::Syntax { message, at, .. }) => {
@@ -344,7 +355,11 @@ impl Finding {
         Finding { line: Some(line), path: path.to_owned(), ..self }
     }
 
-    fn as_warning(self) -> Finding {
+    fn about(self, path: &str) -> Finding {
+        Finding { path: path.to_owned(), ..self }
+    }
+
+    fn into_warning(self) -> Finding {
         Finding { severity: Severity::Warning, ..self }
     }
 
@@ -359,7 +374,7 @@ impl Finding {
 
     fn of_warning(warning: &Warning) -> Finding {
         let finding = Finding::error(&warning.message).at(warning.line, &warning.field);
-        finding.near(warning.nearest.as_deref()).as_warning()
+        finding.near(warning.nearest.as_deref()).into_warning()
     }
 
     fn of_trace(error: &TraceError) -> Finding {
@@ -367,11 +382,9 @@ impl Finding {
         let told = error.to_string();
         let mut finding = Finding::error(&told);
         // The place stands in front already.
-        let place = match line {
-            Some(line) => format!("{path}:{line}: "),
-            None => format!("{path}: "),
-        };
-        finding.message = told.strip_prefix(&place).unwrap_or(&told).to_owned();
+        let rest = told.strip_prefix(path).unwrap_or(&told);
+        let rest = line.and_then(|line| rest.strip_prefix(&format!(":{line}"))).unwrap_or(rest);
+        finding.message = rest.strip_prefix(": ").unwrap_or(rest).to_owned();
         finding.line = line;
         finding.path = error.column().unwrap_or_default().to_owned();
         if let Some(source) = std::error::Error::source(error) {

@@ -86,21 +86,9 @@ impl ServiceText<'_> {
                 .unwrap_or("")
                 .to_owned()
         };
-        match read {
-            Err(problems) => {
-                for problem in problems {
-                    let message = format!("{}, with the profile {}", problem.message, profile.name);
-                    findings.push(self.finding(&message, &word(&problem)));
-                }
-            }
-            Ok((_, warnings)) => {
-                let is_here = |problem: &&Problem| problem.path.starts_with("service.");
-                for problem in warnings.iter().filter(is_here) {
-                    let finding = self.finding(&problem.message, &word(problem)).as_warning();
-                    let nearest = problem.message.split("did you mean ").nth(1);
-                    findings.push(finding.near(nearest.map(|near| near.trim_end_matches('?'))));
-                }
-            }
+        for problem in read.err().unwrap_or_default() {
+            let message = format!("{}, with the profile {}", problem.message, profile.name);
+            findings.push(self.finding(&message, &word(&problem)));
         }
     }
 
@@ -126,7 +114,7 @@ impl ServiceText<'_> {
                 nearest.map_or(String::new(), |nearest| format!("; did you mean {nearest}?"));
             let message = format!("{message}{did_you_mean}");
             if told.insert(message.clone()) {
-                findings.push(self.finding(&message, word).as_warning().near(nearest));
+                findings.push(self.finding(&message, word).into_warning().near(nearest));
             }
         }
         let needs = self.service.needs;
@@ -157,7 +145,7 @@ impl ServiceText<'_> {
             Some(nearest) => format!("no trace has the load of {load}; did you mean {nearest}?"),
             None => format!("no trace has the load of {load}"),
         };
-        findings.push(self.finding(&message, "").as_warning().near(nearest));
+        findings.push(self.finding(&message, "").into_warning().near(nearest));
     }
 }
 

@@ -108,10 +108,14 @@ pub(super) fn run(args: &Check, terminal: &Terminal) -> Result<(), Failure> {
 /// Reads a file, or the beginning of a larger one.
 fn read(path: &Path) -> std::io::Result<Source> {
     let mut bytes = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin().lock().take(LARGEST).read_to_end(&mut bytes)?;
-        return Ok(Source { name: "<stdin>".to_owned(), path: None, bytes });
-    }
-    std::fs::File::open(path)?.take(LARGEST).read_to_end(&mut bytes)?;
-    Ok(Source { name: path.display().to_string(), path: Some(path.to_owned()), bytes })
+    let (name, place) = if path == Path::new("-") {
+        std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes)?;
+        ("<stdin>".to_owned(), None)
+    } else {
+        std::fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+        (path.display().to_string(), Some(path.to_owned()))
+    };
+    let is_whole = bytes.len() as u64 <= LARGEST;
+    bytes.truncate(LARGEST as usize);
+    Ok(Source { name, path: place, bytes, is_whole })
 }

@@ -73,36 +73,41 @@ pub(super) fn run(args: &Profiles, terminal: &Terminal) -> Result<(), Failure> {
     }
 }
 
-/// Every key of the table with its value: what the profile sets, and as comments what it leaves at the default.
+/// As a ConfigMap: first what the profile sets, then, as comments, what it leaves at Knative's default.
 fn config_map(profile: &Profile) -> String {
     let about = tidegate_settings::profile(&profile.name).map(|profile| profile.about);
-    let mut text = format!("# Profile {}", profile.name);
-    if let Some(about) = about {
-        let _ = write!(text, ": {about}");
+    let about = about.map_or(String::new(), |about| format!(": {about}"));
+    let mut text = format!("# Profile {}{about}.\napiVersion: v1\nkind: ConfigMap\n", profile.name);
+    text.push_str("metadata:\n  name: config-autoscaler\n  namespace: knative-serving\n");
+    let is_set = |key: &Key| profile.settings.contains_key(key.cluster_name());
+    let with_key = || Key::ALL.into_iter().filter(|key| key.setting().cluster.is_some());
+    let (set, left): (Vec<Key>, Vec<Key>) = with_key().partition(is_set);
+    text.push_str(if set.is_empty() { "data: {}\n" } else { "data:\n" });
+    for key in set {
+        describe(key, &mut text);
+        let value = &profile.settings[key.cluster_name()];
+        let _ = writeln!(text, "  {}: {value:?}", key.cluster_name());
     }
-    text.push_str(".\n# What is commented out is Knative's default.\n");
-    text.push_str("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: config-autoscaler\n  namespace: knative-serving\ndata:\n");
-    let mut is_empty = true;
-    for key in Key::ALL {
-        let Some(cluster) = key.setting().cluster else { continue };
-        let _ = writeln!(text, "  # {}", key.about());
-        let range = cluster.range.told(key.setting().kind);
-        if !range.is_empty() {
-            let _ = writeln!(text, "  # {range}; {} by default", cluster.default);
-        }
-        match profile.settings.get(cluster.name) {
-            Some(value) => {
-                is_empty = false;
-                let _ = writeln!(text, "  {}: {value:?}", cluster.name);
-            }
-            None => {
-                let _ = writeln!(text, "  # {}: {:?}", cluster.name, cluster.default);
-            }
-        }
-    }
-    if is_empty {
-        text =
-            text.replace("\ndata:\n", "\ndata:\n  _example: \"every setting is at its default\"\n");
+    text.push_str("\n  # The rest is at Knative's default.\n");
+    for key in left {
+        describe(key, &mut text);
+        let default = key.setting().cluster.map_or("", |cluster| cluster.default);
+        let _ = writeln!(text, "  # {}: {default:?}", key.cluster_name());
     }
     text
+}
+
+/// What a setting is and may be, as a comment.
+fn describe(key: Key, text: &mut String) {
+    let setting = key.setting();
+    let _ = write!(text, "\n  # {}", key.about());
+    if let Some(cluster) = setting.cluster {
+        let range = cluster.range.told(setting.kind);
+        if !range.is_empty() {
+            let mut letters = range.chars();
+            let first = letters.next().into_iter().flat_map(char::to_uppercase);
+            let _ = write!(text, " {}{}.", first.collect::<String>(), letters.as_str());
+        }
+    }
+    text.push('\n');
 }

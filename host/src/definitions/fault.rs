@@ -82,9 +82,9 @@ pub enum DefinitionError {
         /// What there is.
         expected: String,
     },
-    /// All that is wrong with it, in order of lines; a line of text each.
+    /// All that is wrong with it, in order of lines, a line of text each; and what else its author should know.
     #[error("{}", lines(.0))]
-    Faults(Vec<Fault>),
+    Faults(Vec<Fault>, Vec<Warning>),
 }
 
 fn lines(faults: &[Fault]) -> String {

@@ -87,12 +87,12 @@ impl<'a> Notes<'a> {
 
     /// `value` with the warnings, unless there was a fault.
     pub(super) fn or<T>(mut self, value: T) -> Result<(T, Vec<Warning>), DefinitionError> {
+        self.warnings.sort_by_key(|warning| warning.line);
         if self.faults.is_empty() {
-            self.warnings.sort_by_key(|warning| warning.line);
             return Ok((value, self.warnings));
         }
         self.faults.sort_by_key(|fault| fault.line);
-        Err(DefinitionError::Faults(self.faults))
+        Err(DefinitionError::Faults(self.faults, self.warnings))
     }
 }
 

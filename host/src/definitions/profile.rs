@@ -267,8 +267,8 @@ mod tests {
         p.yaml:1: stable-window is "2s", expected 6s to 1h, whole seconds
         p.yaml:2: panic-window-percentage is "200", expected 1 to 100
         p.yaml:3: enable-scale-to-zero is "maybe", expected true or false
-        p.yaml:4: min-scale is "5", expected a maximum of at least the minimum, or 0 for none
-        p.yaml:5: max-scale is "3", expected a maximum of at least the minimum, or 0 for none
+        p.yaml:4: min-scale is "5", expected a max-scale of at least min-scale, or 0 for none
+        p.yaml:5: max-scale is "3", expected a max-scale of at least min-scale, or 0 for none
         p.yaml:6: scale-down-delay is "60", expected a duration with its unit (as in 30s), 0s or more, whole seconds
         "#);
         insta::assert_snapshot!(told("kind: Secret\n"), @r#"p.yaml:1: kind is "Secret", expected ConfigMap, or a map of settings without a kind"#);

@@ -211,6 +211,11 @@ pub(super) fn take_annotations(
             None => at.refuse(notes, "a duration above 0s, as in 10m"),
         }
     }
+    for warning in tidegate_settings::unknown_annotations(&service.annotations) {
+        if let Some(at) = annotations.get(&warning.key) {
+            notes.warn_near(at.line, &at.path, warning.to_string(), warning.nearest);
+        }
+    }
     let lenient = BTreeMap::from([("allow-zero-initial-scale".to_owned(), "true".to_owned())]);
     let cluster = Cluster::read(&lenient).expect("Knative's defaults are in order");
     for error in Revision::read(&cluster, &service.all_annotations()).err().unwrap_or_default() {

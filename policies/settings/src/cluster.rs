@@ -222,7 +222,7 @@ impl<'a> Reader<'a> {
         if key == Key::MaxScaleLimit {
             let (min, max) = (self.whole(Key::MinScale), self.whole(Key::MaxScale));
             if max != 0 && min > max {
-                let expected = "a maximum of at least the minimum, or 0 for none".to_owned();
+                let expected = "a max-scale of at least min-scale, or 0 for none".to_owned();
                 let keys = [Key::MaxScale, Key::MinScale];
                 return self.refuse(&keys, Reason::MinAboveMax, expected);
             }

@@ -227,7 +227,7 @@ fn every_reason_is_told_with_the_key_what_was_found_and_what_is_allowed() {
         (
             "min-scale: 5, max-scale: 3",
             "",
-            r#"min_above_max: max-scale is "3" and min-scale is "5", expected a maximum of at least the minimum, or 0 for none"#,
+            r#"min_above_max: max-scale is "3" and min-scale is "5", expected a max-scale of at least min-scale, or 0 for none"#,
         ),
         (
             "",
