@@ -14,7 +14,7 @@ use super::plan::{Action, Plan, StageFailure, Unplaced};
 use super::replicas::{Replica, ReplicaState};
 use super::target::{ReplicaId, Target, TargetId};
 use crate::policy::wire::{Explanation, PlacementProgram};
-use crate::policy::{CallError, CallErrorKind, PlacementPolicy};
+use crate::policy::{BindError, CallError, CallErrorKind, PlacementPolicy};
 use crate::time::Time;
 
 use columns::Columns;
@@ -146,6 +146,17 @@ impl Placer {
     }
 }
 
+/// A settings document with nothing of the author's in it; what the installation knows stays.
+fn without_settings(document: &str) -> String {
+    match serde_json::from_str::<serde_json::Value>(document) {
+        Ok(serde_json::Value::Object(mut document)) => {
+            document.insert("settings".to_owned(), serde_json::json!({}));
+            serde_json::Value::Object(document).to_string()
+        }
+        Ok(_) | Err(_) => document.to_owned(),
+    }
+}
+
 /// What asking about replicas came to.
 struct Placed {
     nodes: Vec<Option<NodeId>>,
@@ -182,16 +193,23 @@ impl Placing {
     pub(super) fn bind(&mut self, target: &Target) -> Result<Vec<String>, BindTargetError> {
         let settings = &target.spec.placement_settings;
         let mut warnings = Vec::new();
-        for placer in std::iter::once(&mut self.main).chain(&mut self.fallback) {
+        let placers = std::iter::once((&mut self.main, false));
+        for (placer, is_fallback) in placers.chain(self.fallback.as_mut().map(|one| (one, true))) {
             if placer.by_settings.contains_key(settings) {
                 continue;
             }
-            let program =
-                placer.policy.bind(settings).map_err(|source| BindTargetError::Settings {
-                    target: target.spec.name.to_string(),
-                    stage: PLACEMENT.to_owned(),
-                    source,
-                })?;
+            let bound = match placer.policy.bind(settings) {
+                // What was written for another policy need not mean anything to the fallback: it has its defaults then.
+                Err(BindError::Faults(_)) if is_fallback => {
+                    placer.policy.bind(&without_settings(settings))
+                }
+                bound => bound,
+            };
+            let program = bound.map_err(|source| BindTargetError::Settings {
+                target: target.spec.name.to_string(),
+                stage: PLACEMENT.to_owned(),
+                source,
+            })?;
             warnings.extend(program.warnings.iter().map(|fault| {
                 format!("{}: {PLACEMENT}: {}: {}", target.spec.name, fault.path, fault.message)
             }));
