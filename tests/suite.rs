@@ -512,7 +512,21 @@ cases:
         folder.path("hostile.wasm"),
     )
     .expect("the build left it");
-    assert_snapshot!(folder.tells(&["test"]), @"");
+    assert_snapshot!(folder.tells(&["test"]), @r"
+    suite.yaml
+      passed  no trap here  1 decision, 0 changes, 3 to 3 wanted
+      failed  policy hostile  deterministic, state alone, order (not tried), batch (not tried),
+                NOT any input, explains, NOT monotone in redy-replicas, N % of its fuel at most,
+                1 decision
+
+    ── failed: policy hostile ──────────────────────────────────────────────────────────────────────────
+    any input: with ready-replicas ten times as large, it panicked or gave up on purpose in
+    `hostile_guest::Hostile::decide`
+    monotone in redy-replicas: it asks for no redy-replicas, expected ready-replicas
+
+    1 passed, 2 contract checks failed in TIME
+    exit code 1
+    ");
 }
 
 #[test]
