@@ -133,7 +133,7 @@ fn read_faults(path: &PathBuf) -> Result<Faults, Failure> {
 }
 
 /// A moment as people write it: RFC 3339, a day, or a day with a time, in UTC where no offset is given.
-fn start(text: Option<&str>) -> Result<Time, Failure> {
+pub(super) fn start(text: Option<&str>) -> Result<Time, Failure> {
     let Some(text) = text else { return Ok(Time::TRACE_START) };
     let zoned = text.parse::<jiff::Timestamp>();
     let civil = || {

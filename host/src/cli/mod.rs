@@ -25,6 +25,7 @@ pub fn main() -> ExitCode {
         Command::Trace(Trace::Stat { traces, seed, output }) => {
             trace::stat(&traces, &seed, output, &terminal)
         }
+        Command::Trace(Trace::Convert(args)) => trace::convert::run(&args, &terminal),
         Command::Trace(Trace::Synth(args)) => trace::synth::run(&args, &terminal),
         Command::Bench(args) => bench::run(&args, &terminal),
         Command::Completions { shell } => {
