@@ -209,6 +209,9 @@ pub(super) enum Trace {
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
+    /// Make a trace of what others recorded: Prometheus, access logs, public traces.
+    #[command(after_help = super::trace::convert::EXAMPLES)]
+    Convert(Box<super::trace::convert::Arguments>),
     /// Make a trace of a load that is described: steps, bursts, flash crowds, days.
     #[command(after_help = super::trace::synth::EXAMPLES)]
     Synth(Box<super::trace::synth::Arguments>),

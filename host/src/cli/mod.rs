@@ -51,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Pending(args) => review::pending(&args, &terminal),
         Command::Fuzz(args) => fuzz::run(&args, &terminal),
         Command::Parity(args) => parity::run(&args, &terminal),
+        Command::Trace(Trace::Convert(args)) => trace::convert::run(&args, &terminal),
         Command::Trace(Trace::Synth(args)) => trace::synth::run(&args, &terminal),
         Command::Bench(args) => bench::run(&args, &terminal),
         Command::Componentize(args) => componentize::run(&args, &terminal),

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::layout::Layout;
+use super::rates::Rows;
 use super::{Item, Items, TokenDistribution, Trace, TraceError, Work};
 use crate::seed::Seed;
 
@@ -69,6 +70,22 @@ impl Merged {
     /// When the last of them is over. Microseconds since the start.
     pub fn end_us(&self) -> u64 {
         self.traces.iter().map(Trace::end_us).max().unwrap_or(0)
+    }
+
+    /// The rows of all traces if they are all tables of rates, each with the positions of its services.
+    pub(super) fn rates(
+        &self,
+    ) -> Option<impl Iterator<Item = Result<(Rows, Vec<usize>), TraceError>>> {
+        let is_rates = |trace: &Trace| matches!(trace.layout, Layout::Rates(_));
+        self.traces.iter().all(is_rates).then(|| {
+            self.traces.iter().filter_map(|trace| {
+                let positions = trace.services.iter().map(|name| {
+                    let position = self.services.binary_search(name);
+                    position.expect("the list is of all traces' services")
+                });
+                Some(trace.rates()?.map(|rows| (rows, positions.collect())))
+            })
+        })
     }
 
     /// All items in order of time. At the same microsecond they go by service, then by what they ask for, so that it does not

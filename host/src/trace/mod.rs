@@ -4,6 +4,7 @@
 //! is told before a replay begins; its items are then streamed as often as wanted, in memory that does not grow with the file.
 //! [`Merged`] is several files as one load.
 
+pub mod convert;
 mod error;
 mod faults;
 mod fields;
@@ -166,6 +167,17 @@ impl Trace {
             Ok(source) => source,
             Err(error) => Source::Failed(error),
         })
+    }
+
+    /// The rows of a table of rates; nothing for other traces. Errors are those of [`Trace::items`].
+    fn rates(&self) -> Option<Result<rates::Rows, TraceError>> {
+        let Layout::Rates(columns) = &self.layout else { return None };
+        let rows = || {
+            let mut lines = Lines::open(&self.path, &self.shown)?;
+            lines.next()?;
+            Ok(rates::Rows::new(&self.shown, lines, columns))
+        };
+        Some(rows())
     }
 
     fn source(&self) -> Result<Source, TraceError> {

@@ -73,7 +73,7 @@ impl Rows {
     }
 
     /// Goes to the next row; false if there is none.
-    fn advance(&mut self) -> Result<bool, TraceError> {
+    pub(super) fn advance(&mut self) -> Result<bool, TraceError> {
         let is_first = self.ordinal.is_none();
         if is_first {
             self.ahead_us = self.read()?;
@@ -97,6 +97,16 @@ impl Rows {
         let Some(at_us) = self.read()? else { return Ok(false) };
         self.ahead_us = Some(at_us);
         Ok(true)
+    }
+
+    /// From when to when the row lasts that was advanced to.
+    pub(super) fn span_us(&self) -> (u64, u64) {
+        (self.start_us, self.end_us)
+    }
+
+    /// Its rates, by position in the list of services.
+    pub(super) fn rates(&self) -> &[f64] {
+        &self.rates
     }
 
     /// Reads a line into `ahead`, and gives its time.

@@ -128,7 +128,7 @@ impl Table {
         steps[step] += amount;
     }
 
-    fn steps(&self) -> usize {
+    pub(super) fn steps(&self) -> usize {
         self.rows.values().map(Vec::len).max().unwrap_or(0)
     }
 

@@ -1,5 +1,6 @@
 //! `tidegate trace`.
 
+pub(super) mod convert;
 mod sink;
 pub(super) mod synth;
 
@@ -20,7 +21,7 @@ pub(super) fn stat(
 ) -> Result<(), Failure> {
     let names: Vec<String> = traces.iter().map(|path| path.display().to_string()).collect();
     let bar = terminal.progress(None);
-    bar.set_message("reading; a table of rates becomes every request it stands for");
+    bar.set_message("reading");
     let stat = stat::of(traces, &Seed::new(seed)).map_err(|error| {
         Failure::new(Exit::Input, format!("cannot sum up {}", names.join(", ")), &error)
     })?;

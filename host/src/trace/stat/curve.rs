@@ -4,20 +4,24 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 const STEPS: usize = 1024;
+/// Enough for a line in a table.
+const FEW_STEPS: usize = 128;
 const FIRST_STEP_US: u64 = 1_000_000;
 
 /// Something over time, as means over steps of equal length; the window may cut the last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Curve {
-    /// Length of a step: seconds, doubled until 1,024 steps are enough.
+    /// Length of a step: seconds, doubled until 1,024 steps are enough, or 128 of one service.
     pub step_s: f64,
     /// Entry `i` is the mean from `i·step` to `(i+1)·step`.
     pub means: Vec<f64>,
 }
 
 /// A curve that is being drawn.
+#[derive(Clone)]
 pub(super) struct Drawing {
+    most_steps: usize,
     step_us: u64,
     /// What fell into each step: a count, or an amount times microseconds.
     amounts: Vec<f64>,
@@ -25,7 +29,12 @@ pub(super) struct Drawing {
 
 impl Drawing {
     pub(super) fn new() -> Drawing {
-        Drawing { step_us: FIRST_STEP_US, amounts: Vec::new() }
+        Drawing { most_steps: STEPS, step_us: FIRST_STEP_US, amounts: Vec::new() }
+    }
+
+    /// One of few steps, since there may be many of them.
+    pub(super) fn small() -> Drawing {
+        Drawing { most_steps: FEW_STEPS, ..Drawing::new() }
     }
 
     pub(super) fn add(&mut self, at_us: u64, amount: f64) {
@@ -48,7 +57,7 @@ impl Drawing {
     }
 
     fn step_at(&mut self, at_us: u64) -> &mut f64 {
-        while at_us / self.step_us >= STEPS as u64 {
+        while at_us / self.step_us >= self.most_steps as u64 {
             self.amounts = self.amounts.chunks(2).map(|pair| pair.iter().sum()).collect();
             self.step_us *= 2;
         }

@@ -1,7 +1,10 @@
 //! What a load looks like, in one pass and in memory that does not grow with its length. Definitions are in `docs/traces.md`.
 
+mod bars;
 mod bins;
 mod curve;
+mod panels;
+mod rated;
 mod render;
 #[cfg(test)]
 mod tests;
@@ -12,6 +15,8 @@ use hdrhistogram::Histogram;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::bars::Bars;
+use self::bars::Counting;
 use self::bins::Bins;
 pub use self::curve::Curve;
 use self::curve::Drawing;
@@ -52,6 +57,8 @@ pub struct Stat {
 pub struct Requests {
     /// How many.
     pub count: u64,
+    /// Whether all of this is what tables of rates lead to expect, rather than what was counted. Peaks are then those of the rates.
+    pub are_expected: bool,
     /// Mean over the window. Requests per second.
     pub mean_rps: f64,
     /// The busiest second, of those that begin at a whole one. Requests per second.
@@ -68,6 +75,14 @@ pub struct Requests {
     pub output_tokens: Option<Quantiles>,
     /// How long requests with a duration run, in milliseconds; `null` if none has one.
     pub duration_ms: Option<Quantiles>,
+    /// Seconds from an arrival of a service to its next; `null` if there are none, or none are counted.
+    pub gaps_s: Option<Bars>,
+    /// Tokens of the requests; `null` as above.
+    pub prompt_bars: Option<Bars>,
+    /// Tokens of the answers; `null` as above.
+    pub output_bars: Option<Bars>,
+    /// Seconds that requests with a duration run; `null` as above.
+    pub duration_bars: Option<Bars>,
     /// Requests per second over time.
     pub rate: Curve,
 }
@@ -108,6 +123,8 @@ pub struct Service {
     pub mean_offered: f64,
     /// Highest concurrency that a table offers. Requests in flight.
     pub peak_offered: f64,
+    /// Requests per second over time; requests in flight where only those are known.
+    pub curve: Curve,
 }
 
 /// Services that are not listed.
@@ -140,8 +157,11 @@ pub fn over<P: AsRef<Path>>(
 ) -> Result<Stat, TraceError> {
     let merged = Merged::open(paths, seed)?;
     let mut watch = Watch::new(merged.services().len());
-    for item in merged.items() {
-        watch.see(&item?);
+    let is_rated = merged.rates().is_some();
+    if !is_rated {
+        for item in merged.items() {
+            watch.see(&item?);
+        }
     }
     let least_us = watch.least_window_us().max(merged.end_us());
     let window_us = match window_us {
@@ -153,6 +173,9 @@ pub fn over<P: AsRef<Path>>(
         None => least_us.div_ceil(SECOND_US) * SECOND_US,
     };
     let traces = paths.iter().map(|path| path.as_ref().display().to_string()).collect();
+    if is_rated {
+        watch.expected = rated::rated(&merged, &mut watch.services, window_us)?;
+    }
     Ok(watch.sum(traces, merged.services(), window_us))
 }
 
@@ -164,15 +187,24 @@ struct Watch {
     prompt: Histogram<u64>,
     output: Histogram<u64>,
     duration_ms: Histogram<u64>,
+    gaps: Counting,
+    prompts: Counting,
+    outputs: Counting,
+    durations: Counting,
     rate: Drawing,
     last_us: u64,
     services: Vec<Watched>,
     offered: Option<OfferedSoFar>,
+    /// What tables of rates lead to expect, where there is nothing else.
+    expected: Option<Requests>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Watched {
     requests: u64,
+    /// The same, of tables of rates.
+    expected: f64,
+    curve: Drawing,
     last_us: Option<u64>,
     longest_gap_us: Option<u64>,
     /// In flight since `offered_since_us`, and what came before, times how long.
@@ -190,6 +222,22 @@ struct OfferedSoFar {
     curve: Drawing,
 }
 
+impl Watched {
+    fn new() -> Watched {
+        Watched {
+            requests: 0,
+            expected: 0.0,
+            curve: Drawing::small(),
+            last_us: None,
+            longest_gap_us: None,
+            offered: 0.0,
+            offered_since_us: 0,
+            offered_area: 0.0,
+            peak_offered: 0.0,
+        }
+    }
+}
+
 impl Watch {
     fn new(services: usize) -> Watch {
         // Five digits keep every count up to 262,143 exact. The memory grows with the highest value, to 20 MB at most.
@@ -201,10 +249,15 @@ impl Watch {
             prompt: histogram(),
             output: histogram(),
             duration_ms: histogram(),
+            gaps: Counting::default(),
+            prompts: Counting::default(),
+            outputs: Counting::default(),
+            durations: Counting::default(),
             rate: Drawing::new(),
             last_us: 0,
-            services: vec![Watched::default(); services],
+            services: vec![Watched::new(); services],
             offered: None,
+            expected: None,
         }
     }
 
@@ -227,14 +280,21 @@ impl Watch {
             Work::Tokens { prompt, output } => {
                 self.prompt.saturating_record(u64::from(prompt));
                 self.output.saturating_record(u64::from(output));
+                self.prompts.add(u64::from(prompt));
+                self.outputs.add(u64::from(output));
             }
-            Work::Duration(us) => self.duration_ms.saturating_record(us / 1_000),
+            Work::Duration(us) => {
+                self.duration_ms.saturating_record(us / 1_000);
+                self.durations.add(us);
+            }
         }
         let service = &mut self.services[service as usize];
         service.requests += 1;
+        service.curve.add(at_us, 1e6);
         if let Some(last_us) = service.last_us.replace(at_us) {
             let gap_us = at_us - last_us;
             service.longest_gap_us = service.longest_gap_us.max(Some(gap_us));
+            self.gaps.add(gap_us);
         }
     }
 
@@ -242,6 +302,9 @@ impl Watch {
         self.advance_offered(at_us);
         let service = &mut self.services[service as usize];
         service.offered_area += service.offered * (at_us - service.offered_since_us) as f64;
+        if service.requests == 0 {
+            service.curve.add_over(service.offered_since_us, at_us, service.offered);
+        }
         service.offered = concurrency;
         service.offered_since_us = at_us;
         service.peak_offered = service.peak_offered.max(concurrency);
@@ -281,6 +344,7 @@ impl Watch {
                 longest_gap_s: watched.longest_gap_us.map(seconds),
                 mean_offered: watched.offered_area / window_us as f64,
                 peak_offered: watched.peak_offered,
+                curve: watched.curve.clone().over_time(window_us),
             })
             .collect();
         top.sort_by(|a, b| {
@@ -311,9 +375,13 @@ impl Watch {
         }
     }
 
-    fn requests(self, window_us: u64) -> Option<Requests> {
+    fn requests(mut self, window_us: u64) -> Option<Requests> {
+        if let Some(expected) = self.expected.take() {
+            return Some(expected);
+        }
         (self.count > 0).then(|| Requests {
             count: self.count,
+            are_expected: false,
             mean_rps: self.count as f64 / seconds(window_us),
             peak_rps_1s: self.seconds.peak() as f64,
             peak_rps_60s: self.minutes.peak() as f64 / 60.0,
@@ -322,6 +390,10 @@ impl Watch {
             prompt_tokens: quantiles(&self.prompt),
             output_tokens: quantiles(&self.output),
             duration_ms: quantiles(&self.duration_ms),
+            gaps_s: self.gaps.bars(1e-6),
+            prompt_bars: self.prompts.bars(1.0),
+            output_bars: self.outputs.bars(1.0),
+            duration_bars: self.durations.bars(1e-6),
             rate: self.rate.per_second(window_us),
         })
     }

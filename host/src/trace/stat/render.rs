@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
-use super::{Curve, Offered, Quantiles, Requests, Service, Stat};
+use super::panels::{self, Unit};
+use super::{Curve, Offered, Quantiles, Requests, Stat};
 
 const PLOT_ROWS: usize = 5;
+const LONGEST_NAME: usize = 28;
 /// An eighth of a cell each.
-const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+pub(super) const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 impl Stat {
     /// As text for a terminal of so many columns.
@@ -25,60 +27,110 @@ impl Stat {
         if let Some(requests) = &self.requests {
             text.push_str(&plot("requests/s", &requests.rate, self.window_s, width));
         }
+        if let Some(requests) = &self.requests {
+            text.push_str(&requests.panels(width));
+        }
         if let Some(offered) = &self.offered {
             text.push_str(&plot("in flight", &offered.concurrency, self.window_s, width));
         }
         if self.services > 1 {
-            text.push_str(&self.table());
+            text.push_str(&self.table(width));
         }
         text
     }
 
-    fn table(&self) -> String {
+    /// A line for each service, with its load over time in what the figures leave of the width.
+    fn table(&self, width: usize) -> String {
         let has_requests = self.requests.is_some();
         let has_offered = self.offered.is_some();
+        let is_expected = self.requests.as_ref().is_some_and(|requests| requests.are_expected);
         let names = self.top.iter().map(|service| service.name.chars().count());
-        let width = names.max().unwrap_or(0).max("7 services more".len());
-        let mut text = format!("\n{:<width$}", "service");
+        let longest = names.max().unwrap_or(0).max("7 services more".len()).min(LONGEST_NAME);
+        let mut head = format!("{:<longest$}", "service");
         if has_requests {
-            text.push_str("   requests  longest gap");
+            head.push_str("    requests");
+            if !is_expected {
+                head.push_str("  longest gap");
+            }
         }
         if has_offered {
-            text.push_str("  mean in flight  peak");
+            head.push_str("  mean in flight  peak");
         }
-        text.push('\n');
-        let mut row = |name: &str, service: Option<&Service>, requests: u64| {
-            let mut line = format!("{name:<width$}");
+        let peak = if has_requests { "  busiest" } else { "" };
+        let left = width.saturating_sub(head.chars().count() + 2 + peak.len()).clamp(8, 64);
+        let step = self.top.first().map_or(0.0, |service| service.curve.step_s);
+        let mut text = format!("\n{head}  {:<left$}{peak}\n", "over time");
+        for service in &self.top {
+            let mut line = format!("{:<longest$}", short(&service.name));
             if has_requests {
-                let gap = service.and_then(|service| service.longest_gap_s);
-                let gap = gap.map_or(String::new(), duration);
-                let _ = write!(line, " {:>10}  {gap:>11}", grouped(requests));
+                let _ = write!(line, "  {:>10}", grouped(service.requests));
+                if !is_expected {
+                    let gap = service.longest_gap_s.map_or(String::new(), duration);
+                    let _ = write!(line, "  {gap:>11}");
+                }
             }
-            if let (true, Some(service)) = (has_offered, service) {
-                let _ = write!(
-                    line,
-                    "  {:>14.2}  {:>4}",
-                    service.mean_offered,
-                    figure(service.peak_offered)
-                );
+            if has_offered {
+                let (mean, peak) = (service.mean_offered, figure(service.peak_offered));
+                let _ = write!(line, "  {mean:>14.2}  {peak:>4}");
+            }
+            let (curve, highest) = panels::line(&service.curve, left);
+            let _ = write!(line, "  {curve:<left$}");
+            if has_requests {
+                let _ = write!(line, "  {:>5}/s", figure(highest));
             }
             text.push_str(line.trim_end());
             text.push('\n');
-        };
-        for service in &self.top {
-            row(&service.name, Some(service), service.requests);
         }
         if self.rest.services > 0 {
             let name = format!("{} services more", grouped(self.rest.services));
-            row(&name, None, self.rest.requests);
+            let requests = if has_requests { grouped(self.rest.requests) } else { String::new() };
+            text.push_str(format!("{name:<longest$}  {requests:>10}").trim_end());
+            text.push('\n');
+        }
+        if has_requests {
+            let _ = writeln!(
+                text,
+                "each to its own scale; busiest is its highest mean over {}",
+                duration(step)
+            );
+        } else {
+            text.push_str("each to its own scale\n");
         }
         text
     }
 }
 
+/// A name that leaves room for the rest.
+fn short(name: &str) -> String {
+    match name.char_indices().nth(LONGEST_NAME - 1) {
+        Some((end, _)) if name.chars().count() > LONGEST_NAME => format!("{}…", &name[..end]),
+        Some(_) | None => name.to_owned(),
+    }
+}
+
 impl Requests {
+    /// How far arrivals are apart, and what they ask for.
+    fn panels(&self, width: usize) -> String {
+        let pictures = [
+            ("between arrivals", Unit::Seconds, &self.gaps_s),
+            ("prompt tokens", Unit::Tokens, &self.prompt_bars),
+            ("output tokens", Unit::Tokens, &self.output_bars),
+            ("duration", Unit::Seconds, &self.duration_bars),
+        ];
+        let there: Vec<_> = pictures
+            .into_iter()
+            .filter_map(|(name, unit, bars)| Some((name, unit, bars.as_ref()?)))
+            .collect();
+        if there.is_empty() { String::new() } else { panels::panels(&there, width) }
+    }
+
     fn lines(&self, services: u64) -> String {
-        let mut text = line("requests", &format!("{}{}", grouped(self.count), of(services)));
+        let expected = match self.are_expected {
+            true => " expected, as tables of rates say",
+            false => "",
+        };
+        let mut text =
+            line("requests", &format!("{}{}{expected}", grouped(self.count), of(services)));
         text.push_str(&line(
             "rate",
             &format!(
@@ -163,7 +215,7 @@ fn plot(name: &str, curve: &Curve, window_s: f64, width: usize) -> String {
 }
 
 /// Three significant digits, and all of what stands before the point.
-fn figure(value: f64) -> String {
+pub(super) fn figure(value: f64) -> String {
     let decimals = match value {
         value if value >= 99.95 || value == value.trunc() => 0,
         value if value >= 9.995 => 1,
@@ -191,7 +243,7 @@ fn grouped(value: u64) -> String {
 }
 
 /// The two largest units that count, rounded: `7d`, `22h 5m`, `8m 36s`, `0.25s`.
-fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     if seconds < 10.0 {
         let text = format!("{seconds:.2}");
         return format!("{}s", text.trim_end_matches('0').trim_end_matches('.'));
