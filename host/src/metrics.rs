@@ -165,7 +165,7 @@ pub enum Amount {
 
 /// A number with a unit that its metric does not have, or no number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{found} is no amount of {metric}, expected {expected}")]
+#[error("{} is no amount of {metric}, expected {expected}", if found.is_empty() { "nothing" } else { found })]
 pub struct AmountError {
     /// What was written.
     pub found: String,

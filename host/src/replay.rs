@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use crate::backend::Backend;
 use crate::backend::sim::{self, Faults, Sim, SimError, SimInput, SimInputError, SimService};
 use crate::definitions::model::Catalogue;
 use crate::definitions::node::Fleet;
@@ -133,6 +134,27 @@ pub struct Replay {
     start: Time,
     /// When the load is over.
     load_ends: Time,
+    /// No step is made after that.
+    last: Time,
+}
+
+/// A simulator that ends after a moment. It is cut off before a step, so that the steps until then are those of a whole run.
+struct Until<'a> {
+    sim: &'a mut Sim<Items>,
+    last: Time,
+}
+
+impl Backend for Until<'_> {
+    type Error = SimError<TraceError>;
+
+    async fn advance(&mut self, wake_at: Time) -> Result<Option<Observation>, Self::Error> {
+        let seen = self.sim.advance(wake_at).await?;
+        Ok(seen.filter(|seen| seen.at <= self.last))
+    }
+
+    fn apply(&mut self, plan: &Plan) {
+        self.sim.apply(plan);
+    }
 }
 
 impl Replay {
@@ -235,7 +257,8 @@ impl Replay {
             })
             .collect();
         let policy_limits = policies.limits;
-        Ok(Replay { engine, sim, policy_limits, setup, services, warnings, start, load_ends })
+        let last = Time::NEVER;
+        Ok(Replay { engine, sim, policy_limits, setup, services, warnings, start, load_ends, last })
     }
 
     /// What is worth a warning before it runs.
@@ -251,6 +274,11 @@ impl Replay {
     /// Its engine, which has made no step yet.
     pub fn engine(&mut self) -> &mut Engine {
         &mut self.engine
+    }
+
+    /// Lets it end after the last step at `moment` or before, which are the steps that it would have made anyway.
+    pub fn end_after(&mut self, moment: Time) {
+        self.last = moment;
     }
 
     /// How long the load is. Milliseconds.
@@ -291,11 +319,12 @@ impl Replay {
         };
         let mut recorder = Recorder::new(self.start, self.setup.tick_ms, self.services);
         let mut see =
-            |engine: &mut Engine, seen: &Observation, plan: &Plan, sim: &mut Sim<Items>| {
-                recorder.see(engine, seen, plan, sim);
+            |engine: &mut Engine, seen: &Observation, plan: &Plan, world: &mut Until<'_>| {
+                recorder.see(engine, seen, plan, world.sim);
                 watch(engine, seen, plan);
             };
-        let running = run(&mut self.engine, &mut self.sim, &mut journal, &mut see);
+        let mut world = Until { sim: &mut self.sim, last: self.last };
+        let running = run(&mut self.engine, &mut world, &mut journal, &mut see);
         tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime without drivers needs nothing from the system")

@@ -13,7 +13,7 @@ use super::output::{Terminal, write_file};
 use super::{inputs, policies};
 use crate::compare::{Comparison, Gate, Parting, Stand, Trail};
 use crate::definitions::policies::{PoliciesDefinition, PolicyRef};
-use crate::engine::{Engine, Observation, PLACEMENT, Plan, TargetId};
+use crate::engine::{Action, Engine, Observation, PLACEMENT, Plan, TargetId};
 use crate::ledger::{Outcome, UNPLACED};
 use crate::policy::{Limits, builtin, load};
 use crate::replay::{Policies, Replay, ReplayError};
@@ -195,11 +195,8 @@ impl<'a> Side<'a> {
         Ok(Side { name, inputs: Inputs { traces: args.traces.clone(), world }, chain })
     }
 
-    fn replay(&self, until: Option<Time>) -> Result<Replay, Failure> {
-        let mut setting = inputs::read(&self.inputs)?;
-        if let Some(until) = until {
-            setting.until_ms = Some(until.since(setting.start).max(1));
-        }
+    fn replay(&self) -> Result<Replay, Failure> {
+        let setting = inputs::read(&self.inputs)?;
         let policies: Policies = policies::load(&self.chain)?;
         Replay::new(setting, policies).map_err(|error| self.cannot(&error))
     }
@@ -212,7 +209,7 @@ impl<'a> Side<'a> {
 
     /// Runs it to its end.
     fn run(&self, bar: &ProgressBar) -> Result<Ran, Failure> {
-        let replay = self.replay(None)?;
+        let replay = self.replay()?;
         let start = replay.start();
         bar.inc_length(replay.load_ms() / 1_000);
         let mut trail = Trail::default();
@@ -232,7 +229,8 @@ impl<'a> Side<'a> {
 
     /// Runs it again until `at`, and tells what it planned for `target` then.
     fn stand(&self, at: Time, target: TargetId) -> Result<Stand, Failure> {
-        let mut replay = self.replay(Some(at))?;
+        let mut replay = self.replay()?;
+        replay.end_after(at);
         replay.engine().watch(target);
         let mut stand = None;
         let mut watch = |engine: &mut Engine, _: &Observation, plan: &Plan| {
@@ -252,7 +250,12 @@ impl<'a> Side<'a> {
 }
 
 fn touches(plan: &Plan, target: TargetId) -> bool {
+    let is_acted_on = |action: &Action| match action {
+        Action::Start { replica, .. } | Action::Drain { replica } => replica.target == target,
+        Action::Scale { target: scaled, .. } => *scaled == target,
+    };
     plan.changes.iter().any(|change| change.target == target)
+        || plan.actions.iter().any(is_acted_on)
 }
 
 /// What `part` of a side's name stands for, by its content.

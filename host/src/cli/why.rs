@@ -65,11 +65,9 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<(), Failure> {
 
 fn of_replay(args: &Args, terminal: &Terminal) -> Result<Why, Failure> {
     let inputs = Inputs { traces: args.traces.clone(), world: args.world.clone() };
-    let mut setting = inputs::read(&inputs)?;
+    let setting = inputs::read(&inputs)?;
     let start = setting.start;
     let (from, to) = span(args, start)?;
-    let until_ms = to.since(start).max(1);
-    setting.until_ms = Some(setting.until_ms.map_or(until_ms, |until| until.min(until_ms)));
     let named = setting.traces.join(", ");
     let chain = inputs::policies(&inputs.world)?;
     let fails = |error| inputs::cannot_replay(&named, &error);
@@ -77,9 +75,10 @@ fn of_replay(args: &Args, terminal: &Terminal) -> Result<Why, Failure> {
     for warning in replay.warnings() {
         terminal.remark(&format!("warning: {warning}\n"));
     }
+    replay.end_after(to);
     let target = target(replay.engine(), &args.service)?;
     let mut watcher = Watcher::new(replay.engine(), target, start, from, to);
-    let bar = terminal.progress(Some(until_ms.min(replay.load_ms()) / 1_000));
+    let bar = terminal.progress(Some(to.since(start).min(replay.load_ms()) / 1_000));
     let mut watch = |engine: &mut Engine, seen: &Observation, plan: &Plan| {
         bar.set_position(seen.at.since(start) / 1_000);
         watcher.see(engine, plan);

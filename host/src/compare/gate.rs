@@ -240,6 +240,14 @@ mod tests {
         };
         insta::assert_snapshot!(
             ["gpu_minuts<=5", "gpu_minutes", "gpu_minutes<=5%", " wait_p99 <= +5$", "cost=3", "chat.wat_p99<1", "cost<="]
-                .map(told).join("\n"), @"");
+                .map(told).join("\n"), @r"
+                gate `gpu_minuts<=5`, column 1: there is no metric gpu_minuts, did you mean gpu_minutes?
+                gate `gpu_minutes`: no relation in it, expected a metric, then <=, <, >=, > or ==, then a number, as gpu_minutes<=+5%
+                gate `gpu_minutes<=5%`, column 14: 5% is a part of A's number, expected a sign before it, as +5%
+                gate ` wait_p99 <= +5$`, column 15: 5$ is no amount of wait_s.p99, expected a time, as 0.5s, 250ms or 2m (seconds without a unit), or a percentage, as 5%
+                gate `cost=3`: no relation in it, expected a metric, then <=, <, >=, > or ==, then a number, as gpu_minutes<=+5%
+                gate `chat.wat_p99<1`, column 1: there is no metric wat_p99, did you mean wait_p99?
+                gate `cost<=`, column 7: nothing is no amount of cost, expected US dollars, as 12.50 or $12.50, or a percentage, as 5%
+                ");
     }
 }

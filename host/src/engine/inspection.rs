@@ -57,8 +57,10 @@ pub struct StageInspection {
     /// It decides nothing more about this target until a person acts.
     pub is_closed: bool,
     /// Its policy is put aside until then, after failures in a row. Unix milliseconds.
+    #[serde(rename = "quarantinedUntilMs")]
     pub quarantined_until: Option<Time>,
     /// When it was last asked; `None`: never. Unix milliseconds.
+    #[serde(rename = "askedAtMs")]
     pub asked_at: Option<Time>,
     /// Why it was asked.
     pub causes: Vec<&'static str>,
@@ -74,7 +76,9 @@ pub struct StageInspection {
     pub proposal: Option<u32>,
     /// The bound that changed it.
     pub clamp: Option<Clamp>,
-    /// Until when it stands, as long as no input reads differently; `None`: it did not say. Unix milliseconds.
+    /// Until when it stands, as long as no input reads differently ([`Time::NEVER`]: for ever); `None`: it did not say. Unix
+    /// milliseconds.
+    #[serde(rename = "standsUntilMs")]
     pub stands_until: Option<Time>,
     /// Its outputs by name.
     pub outputs: Vec<Number>,

@@ -324,7 +324,9 @@ pub fn comparison_markdown(comparison: &Comparison, all: bool) -> String {
         format!("### {} against {}\n\n", safe(&comparison.b.name), safe(&comparison.a.name));
     for gate in &comparison.gates {
         let mark = if gate.has_passed { "✅" } else { "❌" };
-        text += &format!("- {mark} `{}`: {}\n", safe(&gate.gate), figures(gate));
+        // Within a code span nothing is markup but its end.
+        let code = plain(&gate.gate).replace('`', "'");
+        text += &format!("- {mark} `{code}`: {}\n", figures(gate));
     }
     if !comparison.gates.is_empty() {
         text.push('\n');

@@ -86,7 +86,7 @@ pub(super) fn rows(inspection: &Inspection, start: Time) -> Vec<(String, String)
 pub(super) fn moved(moved: &Moved) -> String {
     let Moved { replica, what, node, reason, .. } = moved;
     let node = node.as_deref().map(plain);
-    let went = match (what, node) {
+    let went = match (what, node.as_deref()) {
         (Move::Starts, Some(node)) => format!("starts on {node}"),
         (Move::Leaves, Some(node)) => format!("leaves {node}"),
         (Move::Stays, Some(node)) => format!("stays on {node}"),
@@ -96,7 +96,13 @@ pub(super) fn moved(moved: &Moved) -> String {
     };
     match reason.as_str() {
         "" => format!("replica {replica} {went}"),
-        reason => format!("replica {replica} {went}: {}", plain(reason)),
+        // The node and what happens there are told already.
+        reason => {
+            let reason = plain(reason);
+            let told = [format!("on {}, ", node.as_deref().unwrap_or("")), "leaves, ".to_owned()];
+            let rest = told.iter().find_map(|told| reason.strip_prefix(told.as_str()));
+            format!("replica {replica} {went}: {}", rest.unwrap_or(&reason))
+        }
     }
 }
 
