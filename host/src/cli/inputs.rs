@@ -143,7 +143,7 @@ pub(super) fn calendar(text: &str) -> Option<Time> {
 }
 
 /// When the trace begins.
-fn start(text: Option<&str>) -> Result<Time, Failure> {
+pub(super) fn start(text: Option<&str>) -> Result<Time, Failure> {
     let Some(text) = text else { return Ok(Time::TRACE_START) };
     calendar(text).ok_or_else(|| {
         Failure::plain(

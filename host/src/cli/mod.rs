@@ -3,10 +3,10 @@
 mod args;
 mod bench;
 mod build;
+mod check;
 mod compare;
 mod componentize;
 mod docs;
-mod check;
 mod failure;
 mod fuzz;
 mod inputs;

@@ -314,6 +314,7 @@ impl Observations {
                 Event::Counted(id, counts) if id.0 == position => Some(*counts),
                 Event::Nodes(_)
                 | Event::Report(..)
+                | Event::Scraped(..)
                 | Event::Waiting(_)
                 | Event::Replica(..)
                 | Event::Counted(..)
