@@ -62,7 +62,14 @@ fn json(text: &str) -> serde_json::Value {
 fn a_new_policy_passes_its_tests_and_builds_offline_into_the_same_bytes_twice() {
     let folder = folder();
     let here = folder.path();
-    assert_snapshot!(prints(here, &["new", "surge", "--template", "stage"]), @"");
+    assert_snapshot!(prints(here, &["new", "surge", "--template", "stage"]), @r"
+    surge is a policy by the template stage: keeps spare replicas on top of what the stages before it want.
+
+    next      cd surge
+              cargo test                # its tests, natively
+              tidegate build            # leaves surge.wasm
+              tidegate replay load.csv --policies policies.yaml
+    ");
     let surge = here.join("surge");
 
     let tested = run("cargo", &surge, &["test", "--locked", "--quiet"]);
@@ -82,7 +89,19 @@ fn a_new_policy_passes_its_tests_and_builds_offline_into_the_same_bytes_twice() 
     assert_eq!(again["digest"], built["digest"]);
     assert_eq!(again["file"], "surge/surge.wasm");
 
-    assert_snapshot!(stable(&prints(&surge, &["inspect", "surge.wasm"])), @"");
+    assert_snapshot!(stable(&prints(&surge, &["inspect", "surge.wasm"])), @r"
+    policy     surge.wasm
+    world      scaling-policy
+    interface  tidegate:policy/scaling@0.1.0
+    imports    nothing
+
+    settings   {}
+    scope      target
+    causes     created, change
+    state      surge/1
+    outputs    none
+    inputs     output  proposal
+    ");
     let inspected = json(&prints(&surge, &["inspect", "surge.wasm", "-o", "json"]));
     assert_eq!(inspected["scaling"]["accepted"]["inputs"][0]["name"], "proposal");
     assert_eq!(inspected["imports"], serde_json::json!([]));
@@ -90,7 +109,11 @@ fn a_new_policy_passes_its_tests_and_builds_offline_into_the_same_bytes_twice() 
     std::fs::write(surge.join("settings.yaml"), "percent: -5\natleast: 1\n")
         .expect("it is written");
     let refused = fails(&surge, &["inspect", "surge.wasm", "--settings", "settings.yaml"]);
-    assert_snapshot!(refused, @"");
+    assert_snapshot!(refused, @r"
+    error: surge.wasm refuses its settings
+    cause: settings.atleast: unknown field `atleast`, expected one of `percent`, `atLeast`, `atMost`
+    exit code 2
+    ");
 
     prints(&surge, &["replay", "load.csv", "--policies", "policies.yaml", "--until", "10m"]);
 }
@@ -167,8 +190,20 @@ fn a_missing_tool_is_named_with_where_to_get_it() {
             .expect("it starts");
         format!("{}exit code {}", text(&done.stderr), done.status.code().expect("no signal"))
     };
-    assert_snapshot!(without("CARGO", "no-such-cargo"), @"");
-    assert_snapshot!(without("RUSTC", "no-such-rustc"), @"");
+    assert_snapshot!(without("CARGO", "no-such-cargo"), @r"
+    error: cannot build the policy in this folder
+    cause: cannot run no-such-cargo
+    cause: No such file or directory (os error 2)
+     hint: install Rust from https://rustup.rs, and see that its programs are on the PATH
+    exit code 4
+    ");
+    assert_snapshot!(without("RUSTC", "no-such-rustc"), @r"
+    error: cannot build the policy in this folder
+    cause: cannot run no-such-rustc
+    cause: No such file or directory (os error 2)
+     hint: install Rust from https://rustup.rs, and see that its programs are on the PATH
+    exit code 4
+    ");
 }
 
 #[test]
@@ -224,7 +259,14 @@ fn a_policy_that_goes_wrong_is_told_of_with_function_place_and_reason() {
     for nth in 0..=8 {
         told = told.replace(&format!("lib.rs:{}", at + nth), &format!("lib.rs:TOLD+{nth}"));
     }
-    assert_snapshot!(told, @"");
+    assert_snapshot!(told, @r"
+    it panicked in `wrong::Policy::decide` at src/lib.rs:TOLD+1: found … replicas (for chat)
+    it panicked in `wrong::Policy::decide` at src/lib.rs:TOLD+2: index out of bounds (for chat)
+    it panicked in `wrong::Policy::decide` at src/lib.rs:TOLD+3: there are more (for chat)
+    it panicked in `wrong::Policy::decide` at src/lib.rs:TOLD+4: attempt to subtract with overflow (for chat)
+    it panicked in `wrong::Policy::decide` at src/lib.rs:TOLD+5: not today (for chat)
+    it used up its fuel of 110,000 in `wrong::Policy::decide`: an endless loop, or too much work for one target (for chat)
+    ");
 }
 
 #[test]
