@@ -181,7 +181,7 @@ fn a_policies_file_is_told_all_that_is_wrong_with_its_chain() {
     let limited =
         own("Policies", "scaling:\n- policy: builtin:knative\nlimits: {fuelOfRareCalls: 10}\n");
     assert_snapshot!(check("policies.yaml", &limited), @r"
-    policies.yaml:4: error: scaling[0]: it cannot say whether it takes the settings: it used up its fuel of 100,000: an endless loop, or too much work for one call
+    policies.yaml:4: error: scaling[0]: it cannot say whether it takes the settings: it used up its fuel of 100,000 in `tidegate_settings::cluster::Cluster::read`: an endless loop, or too much work for one call
     1 error in 1 file
     error: a policy trapped or overran while it was checked
     exit code 3

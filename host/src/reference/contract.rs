@@ -143,7 +143,48 @@ mod tests {
              record g {\n        /// One\n        /// line.\n        h: list<u8>,\n    }\n    /// Which.\n    enum i {\n        \
              /// This.\n        j,\n    }\n    /// Does.\n    k: func(%from: g) -> i;\n}\n\nworld l {\n    export c;\n}\n",
         );
-        insta::assert_snapshot!(page.expect("it is in order"), @"");
+        insta::assert_snapshot!(page.expect("it is in order"), @r"
+        # The contract of policies
+
+        Generated from `wit/policy.wit` by `tidegate docs`. [Names of inputs and outputs](../signals.md) are a page of their own.
+
+        Package `a:b@0.1.0`.
+
+        What it is.
+
+        ## interface `c`
+
+        Decides.
+
+        Uses `e`, `f` of `d`.
+
+        ### record `g`
+
+        A | b.
+
+        | Field | Type | What |
+        | --- | --- | --- |
+        | `h` | `list<u8>` | One line. |
+
+        ### enum `i`
+
+        Which.
+
+        | Case | What |
+        | --- | --- |
+        | `j` | This. |
+
+        ### function `k`
+
+        `func(%from: g) -> i`
+
+        Does.
+
+        ## world `l`
+
+
+        Exports `c`.
+        ");
     }
 
     #[test]
