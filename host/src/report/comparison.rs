@@ -37,9 +37,9 @@ pub fn comparison_page(comparison: &Comparison, a: &Outcome, b: &Outcome) -> Str
         let _ =
             write!(html, "<dt>{letter}</dt><dd>{name} <span class=\"digest\">{setup}</span></dd>");
     }
-    let _ = write!(
+    let _ = writeln!(
         html,
-        "</dl><p class=\"hint\">Both replayed {}, {} of it, seed {}.</p></header>\n",
+        "</dl><p class=\"hint\">Both replayed {}, {} of it, seed {}.</p></header>",
         escaped(&a.setup.traces.join(", ")),
         clock(a.setup.duration_s.min(b.setup.duration_s)),
         escaped(&a.setup.seed)
