@@ -64,7 +64,6 @@ pub(super) enum Command {
     /// Look at the built-in profiles.
     #[command(subcommand)]
     Profile(super::profile::Profiles),
-    /// Look at recorded load.
     /// Look at recorded load, convert it, or make some.
     #[command(subcommand)]
     Trace(Trace),
@@ -89,8 +88,6 @@ pub(super) enum Command {
     /// Hold policies to recordings of what Knative's own code decided.
     #[command(after_help = super::parity::EXAMPLES)]
     Parity(super::parity::Parity),
-    /// Measure what a decision costs on this machine: native against sandboxed.
-    #[command(after_help = "Example:\n  tidegate bench -o json")]
     /// Measure what a decision costs on this machine: of the built-in policies, native against sandboxed, or of a policy of yours.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),
