@@ -77,8 +77,9 @@ struct Answer {
 
 #[derive(Deserialize)]
 struct Data {
-    #[serde(rename = "resultType")]
+    #[serde(rename = "resultType", default)]
     kind: String,
+    #[serde(default)]
     result: serde_json::Value,
 }
 

@@ -109,7 +109,8 @@ impl Report {
             );
         }
         let services = if self.services == 1 { "service" } else { "services" };
-        let _ = writeln!(text, "wrote     {} rows, {} {services}", self.rows, self.services);
+        let rows = if self.rows == 1 { "row" } else { "rows" };
+        let _ = writeln!(text, "wrote     {} {rows}, {} {services}", self.rows, self.services);
         if let Some(starts_at) = &self.starts_at {
             let _ = writeln!(text, "starts    {starts_at}; replay it with --start {starts_at}");
         }

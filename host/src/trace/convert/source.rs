@@ -140,7 +140,7 @@ impl<'a> Source<'a> {
                 self.window.push(record).map_err(|by_us| ConvertError::Late {
                     path: self.path.to_string(),
                     line,
-                    by_s: by_us as f64 / 1e6,
+                    by_s: (by_us as f64 / 1e6).round(),
                     window: self.options.window,
                 })
             }

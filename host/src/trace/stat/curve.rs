@@ -78,6 +78,13 @@ impl Drawing {
         self.curve(window_us, 1.0)
     }
 
+    /// The same, the last step taken for a whole one: it may be so short that its mean says nothing.
+    pub(super) fn over_steps(mut self, window_us: u64) -> Curve {
+        self.step_at(window_us.saturating_sub(1));
+        let whole_us = window_us.div_ceil(self.step_us) * self.step_us;
+        self.curve(whole_us, 1.0)
+    }
+
     fn curve(mut self, window_us: u64, scale: f64) -> Curve {
         self.step_at(window_us.saturating_sub(1));
         let means = self.amounts.iter().enumerate().map(|(index, amount)| {

@@ -123,7 +123,7 @@ pub struct Service {
     pub mean_offered: f64,
     /// Highest concurrency that a table offers. Requests in flight.
     pub peak_offered: f64,
-    /// Requests per second over time; requests in flight where only those are known.
+    /// Requests per second over time; requests in flight where only those are known. The last step counts as a whole one.
     pub curve: Curve,
 }
 
@@ -344,7 +344,7 @@ impl Watch {
                 longest_gap_s: watched.longest_gap_us.map(seconds),
                 mean_offered: watched.offered_area / window_us as f64,
                 peak_offered: watched.peak_offered,
-                curve: watched.curve.clone().over_time(window_us),
+                curve: watched.curve.clone().over_steps(window_us),
             })
             .collect();
         top.sort_by(|a, b| {

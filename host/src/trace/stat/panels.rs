@@ -17,7 +17,7 @@ pub(super) enum Unit {
 impl Unit {
     fn label(self, value: f64) -> String {
         match self {
-            Unit::Tokens if value >= 9_950.0 => format!("{}k", figure(value / 1e3)),
+            Unit::Tokens if value >= 9_950.0 => format!("{:.0}k", value / 1e3),
             Unit::Tokens => figure(value.round()),
             Unit::Seconds if value >= 9.95 => {
                 duration(value).split(' ').next().unwrap_or_default().to_owned()

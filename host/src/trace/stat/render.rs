@@ -59,7 +59,8 @@ impl Stat {
         let peak = if has_requests { "  busiest" } else { "" };
         let left = width.saturating_sub(head.chars().count() + 2 + peak.len()).clamp(8, 64);
         let step = self.top.first().map_or(0.0, |service| service.curve.step_s);
-        let mut text = format!("\n{head}  {:<left$}{peak}\n", "over time");
+        let head = format!("{head}  {:<left$}{peak}", "over time");
+        let mut text = format!("\n{}\n", head.trim_end());
         for service in &self.top {
             let mut line = format!("{:<longest$}", short(&service.name));
             if has_requests {

@@ -91,6 +91,12 @@ fn a_load_reads_well() {
        ┤       ██           █▆▃        █ ▄     ▃ ▅▁▁     ▄ ██     ▁  ▃█    ▃   ▃ ▂
      0 ┤▃▄    ▄██▆▄▅▄ ▃▄  ▄▁███▇▆     ▆███    ▂█▅███▆ ▆ ▆█▅██▆▅  ▅█▆ ██▇▆▆ █▅▂▄█▆█▇█
         0                                                                        35m
+
+    between arrivals           prompt tokens              output tokens
+    ▁    █▆                                    ▅██         ▆█
+    █    ██▁                                 ▁████▆▂▁      ███▁
+    █▇▆▄▇███▃▁▁▁▁▁▁▁           ▁▁▁▁▁▁▁▂▃▅▅▇▆▇████████     █████▆▅▃▂▂▁▁▁▁ ▁
+    1ms           3m           2                  10k     5          2,154
     ");
     assert_snapshot!(stat("servegen-longtail-7d.csv.gz", None).render(80), @r"
     window         7d
@@ -108,28 +114,35 @@ fn a_load_reads_well() {
        0 ┤▁▁▁███▂██▁▁▁▁▅▁▂▃▁▁▂▁   ▁▁▂▂█▄▁█ ▁▁▁▁▁ ▁▁▁   ▁▁▁▁▁  ▂  ▁▁▁▁▁▁▂▁▁  ▁▁▂█▄███
           0                                                                       7d
 
-    service           requests  longest gap
-    m-large-c26         17,834        4d 6h
-    m-small-c24         15,935        5d 2h
-    m-large-c70         14,965       3d 19h
-    m-mid-c39           10,252        2d 3h
-    m-large-c154         9,263        1.16s
-    m-mid-c98            8,859      16h 42m
-    m-large-c160         8,278       7h 30m
-    m-mid-c29            7,654       2d 12h
-    m-large-c106         7,571       1m 17s
-    m-mid-c50            6,098       4d 23h
-    m-large-c46          5,456      30m 29s
-    m-large-c155         5,098      20h 41m
-    m-large-c135         4,640        3.46s
-    m-large-c111         4,000           1d
-    m-large-c50          1,802      14h 40m
-    m-large-c130         1,094        2d 1h
-    m-mid-c76              900       1d 22h
-    m-large-c96            686          48s
-    m-large-c84            500       2d 16h
-    m-large-c33            114       9h 53m
-    6 services more        333
+    between arrivals           prompt tokens              output tokens
+      ▂██▂                          █                      █      █
+    ▆▂████▇▄▃                     ▃▆█▄ ▂                  ▅█▁     █  ▃▄▄▅▅
+    █████████▄▁▁▁▁▁▁▁▁         ▁▁▁████▇█▃▁▁▁              ███▅▄▆▇▂████████▄▄▄▂▁▁▁▁
+    1ms             5d         7        100k              1                    10k
+
+    service            requests  longest gap  over time                      busiest
+    m-large-c26          17,834        4d 6h  ▁█·················▁········▂   1.62/s
+    m-small-c24          15,935        5d 2h  ······▂····················▆█  0.552/s
+    m-large-c70          14,965       3d 19h  ············█···············▁   1.39/s
+    m-mid-c39            10,252        2d 3h  ·█▅···▁▁··▁▂········▁······▂·  0.661/s
+    m-large-c154          9,263        1.16s  ···█·························   1.13/s
+    m-mid-c98             8,859      16h 42m  ▁▇▆█▁▄▆▇▃▁██▅▁▁·▁··▁▁▁▁▂▂·▅▇▅  0.068/s
+    m-large-c160          8,278       7h 30m  ·█·▁·························  0.889/s
+    m-mid-c29             7,654       2d 12h  ··▁█·▁▁▁··▂▁▁·········▁▂··▁▄▄  0.259/s
+    m-large-c106          7,571       1m 17s  ···········█·················  0.924/s
+    m-mid-c50             6,098       4d 23h  ·▆▆▆▇▆█▁···················▁·  0.104/s
+    m-large-c46           5,456      30m 29s  ····························█  0.804/s
+    m-large-c155          5,098      20h 41m  ·▄▄█·▁▄█▁·█▄▃▂··▅·▁·▄·▁▁▅···▁  0.079/s
+    m-large-c135          4,640        3.46s  ···························█·  0.527/s
+    m-large-c111          4,000           1d  ·█···▇···▁·▁·▃▁···▁··▁▁···▁▁▁  0.195/s
+    m-large-c50           1,802      14h 40m  ························█··██  0.073/s
+    m-large-c130          1,094        2d 1h  ·█·▅·▁▂▁··▂·······▂········▂▂  0.044/s
+    m-mid-c76               900       1d 22h  ··▁····█··█▁·······▁·········  0.045/s
+    m-large-c96             686          48s  ····························█  0.084/s
+    m-large-c84             500       2d 16h  ·▃▅▅··▅▄·▂█····▂··········▆▄▆  0.009/s
+    m-large-c33             114       9h 53m  ···█▄▆▅······················  0.005/s
+    6 services more         333
+    each to its own scale; busiest is its highest mean over 2h 17m
     ");
     assert_snapshot!(stat("azure-functions-2019-concurrency.csv.gz", None).render(60), @r"
     window         1d
@@ -143,28 +156,29 @@ fn a_load_reads_well() {
        0 ┤██████████████████████████████████████████████████████
           0                                                   1d
 
-    service          mean in flight  peak
-    app000                     1.01     2
-    app002                     1.00     3
-    app005                     1.00     1
-    app007                     1.00     1
-    app014                     1.00     1
-    app025                     1.00     1
-    app010                     1.00     1
-    app009                     1.00     1
-    app057                     0.93     3
-    app015                     0.92     1
-    app020                     0.90     3
-    app027                     0.79     1
-    app024                     0.78     1
-    app012                     0.53     1
-    app032                     0.50     1
-    app019                     0.47     1
-    app004                     0.36     2
-    app037                     0.33     1
-    app059                     0.33     2
-    app042                     0.25     1
+    service          mean in flight  peak  over time
+    app000                     1.01     2  ▇▇████▇█▇▇▇▇▇▇▇▇▇▇▇▇▇
+    app002                     1.00     3  █████████████████████
+    app005                     1.00     1  █████████████████████
+    app007                     1.00     1  █████████████████████
+    app014                     1.00     1  █████████████████████
+    app025                     1.00     1  █████████████████████
+    app010                     1.00     1  █████████████████████
+    app009                     1.00     1  █████████████████████
+    app057                     0.93     3  ▆▆▆▆▆▆▆█▆▆▆▆▆▆▆▆▆▆▆▆▆
+    app015                     0.92     1  █████████████████████
+    app020                     0.90     3  ▅▅▇▆▆▆▅▅▅▅▇▇▇▇▇▇▇███▇
+    app027                     0.79     1  ▇▇▇▇▇▇████▇▇███▇▇█▇▇█
+    app024                     0.78     1  ██████▇█▇▇███████████
+    app012                     0.53     1  ▃▂▂▂▃██████████▅▄▃▄▃▂
+    app032                     0.50     1  █████████████████████
+    app019                     0.47     1  ▄▄▃▅▅█▆█▇▇▇█▇▅▆▅▇▁▂▃▂
+    app004                     0.36     2  ▁▁▁▁▁▁▁▁▁▁▁▁▃▄▄▄▃▂▂▆█
+    app037                     0.33     1  █████████████████████
+    app059                     0.33     2  ██▆▇▆██▆▆▇▆▆█▇▆██▆▇▆▆
+    app042                     0.25     1  ▆▆▆▆▆▆▆▆▆▆█▆▆▆▆▅▆▆▆▆▆
     40 services more
+    each to its own scale
     ");
     assert_snapshot!(stat("azure-functions-2021-sample.csv", None).render(40), @r"
     window         20m 1s
@@ -181,28 +195,35 @@ fn a_load_reads_well() {
        0 ┤█▄▂▆▂▇█▂█▂▆▄▂▇▂▇▂█▄▂▆▂▄▇▂█▂▄▂▄▇ ▆█
           0                           20m 1s
 
-    service           requests  longest gap
-    fn024                   32      10m 13s
-    fn025                   32          49s
-    fn015                   21           1m
-    fn006                   16       2m 15s
-    fn009                   16       2m 15s
-    fn022                   10           2m
-    fn005                    7           3m
-    fn027                    6        3m 1s
-    fn000                    5           5m
-    fn003                    5           5m
-    fn004                    5           5m
-    fn008                    5           5m
-    fn007                    4        5m 1s
-    fn010                    4           5m
-    fn012                    4           5m
-    fn013                    4           5m
-    fn002                    3           1m
-    fn023                    3       1m 14s
-    fn016                    2          10m
-    fn017                    2          10m
-    11 services more         13
+    between arrivals     duration
+                 ▁█          ▁█      █
+                 ██▇▇      ▃ ██  ▁   █▇ ▇
+    ▆ ▃▁  ▁      ████▃   ▁ █▁██▄▆█▄▄▃██▇█
+    1ms            11m   2ms           7m
+
+    service            requests  longest gap  over time  busiest
+    fn024                    32      10m 13s  █···█···      1/s
+    fn025                    32          49s  ████████  0.062/s
+    fn015                    21           1m  ▁▁▁▁▁▁▁█      1/s
+    fn006                    16       2m 15s  ████████  0.062/s
+    fn009                    16       2m 15s  ████████  0.062/s
+    fn022                    10           2m  ████████  0.062/s
+    fn005                     7           3m  ██████·█  0.062/s
+    fn027                     6        3m 1s  ·█████·█  0.062/s
+    fn000                     5           5m  ██·█·█·█  0.062/s
+    fn003                     5           5m  ▁▁·▁·▁·█      1/s
+    fn004                     5           5m  ▁▁·▁·▁·█      1/s
+    fn008                     5           5m  ▁▁·▁·▁·█      1/s
+    fn007                     4        5m 1s  ██·█·█··  0.062/s
+    fn010                     4           5m  ██·█·█··  0.062/s
+    fn012                     4           5m  ██·█·█··  0.062/s
+    fn013                     4           5m  ██·█·█··  0.062/s
+    fn002                     3           1m  █·······  0.062/s
+    fn023                     3       1m 14s  █·······  0.062/s
+    fn016                     2          10m  █··█····  0.062/s
+    fn017                     2          10m  █··█····  0.062/s
+    11 services more          13
+    each to its own scale; busiest is its highest mean over 16s
     ");
 }
 
@@ -225,9 +246,16 @@ fn the_demo_is_a_busy_service_and_one_that_is_left_alone_three_times() {
        0 ┤▅██████████             ▁ ▁▁▃▂▃               ▂▂▂▂                  ▁▁▁▁▁▁
           0                                                                       4h
 
-    service               requests  longest gap
-    azure-llm-2023-code      6,621       2m 54s
-    m-large-c155               981        1h 1m
+    between arrivals           prompt tokens              output tokens
+    ▁    █▇                                    ▃█▂         ▆█
+    █    ██▂                                 ▂▆███▂        ███▁
+    █▇▇▅████▅▃▃▂▁▁▁▁▁  ▁       ▁▁▁▁▁▁▁▂▃▄▄▅▅███████▇▇     █████▇▇█▅▃▃▂▁▁ ▁
+    1ms               1h       2                  10k     5          2,154
+
+    service                requests  longest gap  over time                  busiest
+    azure-llm-2023-code       6,621       2m 54s  ▅█▆▆·····················   6.76/s
+    m-large-c155                981        1h 1m  ▄▅▂·····▁█▇····▇█······▁▁  0.641/s
+    each to its own scale; busiest is its highest mean over 2m 8s
     ");
 }
 
@@ -282,8 +310,8 @@ fn the_document_keeps_its_names() {
     let lists = [&document, &document["requests"], &document["top"][0]].map(names);
     assert_snapshot!(lists.join("\n"), @r"
     apiVersion kind offered requests rest services top traces windowS
-    count dispersion1s dispersion60s durationMs meanRps outputTokens peakRps1s peakRps60s promptTokens rate
-    longestGapS meanOffered name peakOffered requests
+    areExpected count dispersion1s dispersion60s durationBars durationMs gapsS meanRps outputBars outputTokens peakRps1s peakRps60s promptBars promptTokens rate
+    curve longestGapS meanOffered name peakOffered requests
     ");
     assert!(schemars::schema_for!(Stat).get("properties").is_some());
 }
