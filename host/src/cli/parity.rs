@@ -220,7 +220,7 @@ fn row(held: &Held, first: &RowDifference) -> String {
     let RowDifference { file, line, at, fields } = first;
     let mut text = format!("         {file}:{line}: {at}");
     if held.differing > 1 {
-        let _ = write!(text, ", and {} more", grouped(held.differing - 1));
+        let _ = write!(text, ", the first of {}", grouped(held.differing));
     }
     text.push('\n');
     let names = fields.iter().map(|field| field.field.chars().count()).max().unwrap_or(0);

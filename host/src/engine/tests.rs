@@ -373,8 +373,8 @@ fn what_replicas_say_of_themselves_does_not_poke() {
         Event::Report(id, report) => Event::Scraped(id, report),
         other => other,
     };
-    assert_eq!(bench.step(3, vec![scraped(report(0, 3, 8.0))]), "wake 4s");
-    assert_eq!(bench.step(4, Vec::new()), "start 0/0 start 0/1 0: 0→2 wake 6s");
+    assert_eq!(bench.step(3, vec![scraped(report(0, 3, 9.0))]), "wake 4s");
+    assert_eq!(bench.step(4, Vec::new()), "start 0/0 start 0/1 start 0/2 0: 0→3 wake 6s");
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
         let entry = entry.map_err(fails)?;
         let name = entry.file_name();
         let ends = |ending: &&str| name.to_string_lossy().ends_with(*ending);
-        if ENDINGS.iter().any(|ending| ends(ending)) && entry.path().is_file() {
+        if ENDINGS.iter().any(ends) && entry.path().is_file() {
             files.push(entry.path());
         }
     }
