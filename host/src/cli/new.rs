@@ -58,7 +58,7 @@ pub(super) fn run(args: &New, terminal: &Terminal) -> Result<(), Failure> {
          next      cd {}\n          \
          cargo test                # its tests, natively\n          \
          tidegate build            # leaves {}\n          \
-         tidegate test             # replays load.csv, held to a snapshot\n",
+         tidegate replay load.csv --policies policies.yaml\n",
         args.folder.display(),
         args.template.name(),
         uncapitalised(args.template.purpose()),

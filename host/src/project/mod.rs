@@ -83,16 +83,6 @@ impl Template {
         }
     }
 
-    /// What its suite comes to.
-    fn snapshot(self) -> &'static str {
-        match self {
-            Template::Scale => include_str!("../../../policies/templates/scale/suite.snap"),
-            Template::Stage => include_str!("../../../policies/templates/stage/suite.snap"),
-            Template::Placement => include_str!("../../../policies/templates/placement/suite.snap"),
-            Template::Forecast => include_str!("../../../policies/templates/forecast/suite.snap"),
-        }
-    }
-
     /// Some load that shows what it does.
     fn load(self) -> &'static str {
         match self {
@@ -166,8 +156,6 @@ pub fn files(folder: &Path, template: Template) -> Result<Vec<(String, String)>,
         ("README.md", fill(include_str!("files/README.md.txt"))),
         ("policies.yaml", fill(template.policies())),
         ("load.csv", template.load().to_owned()),
-        ("suite.yaml", include_str!("files/suite.yaml.txt").to_owned()),
-        ("snapshots/the-load-that-came-with-it.snap", fill(template.snapshot())),
         ("src/lib.rs", named(source)),
         ("src/tests.rs", named(tests)),
     ];
