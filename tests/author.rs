@@ -63,12 +63,12 @@ fn a_new_policy_passes_its_tests_and_builds_offline_into_the_same_bytes_twice() 
     let folder = folder();
     let here = folder.path();
     assert_snapshot!(prints(here, &["new", "surge", "--template", "stage"]), @r"
-    surge is a policy by the template stage: keeps spare replicas on top of what the stages before it want.
+    surge began with the template stage: keeps spare replicas on top of what the stages before it want.
 
     next      cd surge
-              cargo test                # its tests, natively
-              tidegate build            # leaves surge.wasm
-              tidegate replay load.csv --policies policies.yaml
+              cargo test        # its tests, natively
+              tidegate build    # leaves surge.wasm
+              tidegate test     # replays load.csv, held to expectations and a snapshot
     ");
     let surge = here.join("surge");
 
@@ -115,7 +115,15 @@ fn a_new_policy_passes_its_tests_and_builds_offline_into_the_same_bytes_twice() 
     exit code 2
     ");
 
-    prints(&surge, &["replay", "load.csv", "--policies", "policies.yaml", "--until", "10m"]);
+    // The rows of its snapshot are those of a replay.
+    let replay =
+        ["replay", "load.csv", "--policies", "policies.yaml", "--services", "services.yaml"];
+    let replayed = prints(&surge, &replay);
+    let snapshot =
+        std::fs::read_to_string(surge.join("snapshots/a-burst.snap")).expect("it has one");
+    let timeline = snapshot.split("\n---\n").nth(1).expect("text behind the head");
+    let timeline = timeline.split("\n\n").next().expect("it is the first paragraph");
+    assert!(replayed.starts_with(timeline.trim_end()), "{timeline}\n{replayed}");
 }
 
 /// The lock file of a fresh project of that name.

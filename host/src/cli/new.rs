@@ -54,11 +54,11 @@ pub(super) fn run(args: &New, terminal: &Terminal) -> Result<(), Failure> {
     })?;
     let name = args.folder.file_name().unwrap_or_default().to_string_lossy();
     terminal.print(&format!(
-        "{} is a policy by the template {}: {}.\n\n\
+        "{} began with the template {}: {}.\n\n\
          next      cd {}\n          \
-         cargo test                # its tests, natively\n          \
-         tidegate build            # leaves {}\n          \
-         tidegate replay load.csv --policies policies.yaml\n",
+         cargo test        # its tests, natively\n          \
+         tidegate build    # leaves {}\n          \
+         tidegate test     # replays load.csv, held to expectations and a snapshot\n",
         args.folder.display(),
         args.template.name(),
         uncapitalised(args.template.purpose()),

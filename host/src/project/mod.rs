@@ -83,6 +83,32 @@ impl Template {
         }
     }
 
+    /// Its suite, and the name and text of that one's snapshot.
+    fn suite(self) -> [&'static str; 3] {
+        match self {
+            Template::Scale => [
+                include_str!("../../../policies/templates/scale/suite.yaml"),
+                "a-burst",
+                include_str!("../../../policies/templates/scale/snapshots/a-burst.snap"),
+            ],
+            Template::Stage => [
+                include_str!("../../../policies/templates/stage/suite.yaml"),
+                "a-burst",
+                include_str!("../../../policies/templates/stage/snapshots/a-burst.snap"),
+            ],
+            Template::Placement => [
+                include_str!("../../../policies/templates/placement/suite.yaml"),
+                "a-burst",
+                include_str!("../../../policies/templates/placement/snapshots/a-burst.snap"),
+            ],
+            Template::Forecast => [
+                include_str!("../../../policies/templates/forecast/suite.yaml"),
+                "three-days",
+                include_str!("../../../policies/templates/forecast/snapshots/three-days.snap"),
+            ],
+        }
+    }
+
     /// Some load that shows what it does.
     fn load(self) -> &'static str {
         match self {
@@ -146,6 +172,7 @@ pub fn files(folder: &Path, template: Template) -> Result<Vec<(String, String)>,
             .replace("{serde}", of("workspace.dependencies", "serde"))
     };
     let [source, tests] = template.sources();
+    let [suite, case, snapshot] = template.suite();
     // Only names: its crate is called that in this repository.
     let named = |text: &str| text.replace(&format!("template-{}", template.name()), &name);
     let own = [
@@ -155,12 +182,16 @@ pub fn files(folder: &Path, template: Template) -> Result<Vec<(String, String)>,
         (".gitignore", "/target\n*.wasm\n*.snap.new\n".to_owned()),
         ("README.md", fill(include_str!("files/README.md.txt"))),
         ("policies.yaml", fill(template.policies())),
+        ("services.yaml", include_str!("../../../policies/templates/services.yaml").to_owned()),
         ("load.csv", template.load().to_owned()),
+        ("suite.yaml", suite.to_owned()),
         ("src/lib.rs", named(source)),
         ("src/tests.rs", named(tests)),
     ];
     let own = own.into_iter().map(|(path, text)| (path.to_owned(), text));
-    Ok(own.chain(vendor::files()).collect())
+    // Its reasons are those of the tests: nothing in it has the policy's name.
+    let snapshot = (format!("snapshots/{case}.snap"), snapshot.to_owned());
+    Ok(own.chain([snapshot]).chain(vendor::files()).collect())
 }
 
 /// Begins a project at `folder`, which must be empty or not there at all.

@@ -1,6 +1,6 @@
 //! Starts replicas before the load comes that usually comes at this time of day: a floor under what the stages before it want.
 //!
-//! It learns the usual load of each quarter of an hour of the day, and how today compares with it so far. Both are exponential
+//! It learns the usual load of each hour of the day, and how today compares with it so far. Both are exponential
 //! averages, as in Holt and Winters' method with a multiplicative season and no trend. For a first whole day it only learns.
 
 use serde::{Deserialize, Serialize};
@@ -14,12 +14,13 @@ pub struct Policy;
 
 tidegate_policy::export_scaling!(Policy);
 
-const SLOT_S: u32 = 900;
-const SLOT_MS: u64 = 900_000;
-const SLOTS: u64 = 24 * 4;
-/// How much of what is new goes into the usual load of a slot, once a day, and into today's level, four times an hour.
+/// What is learnt about at once. Shorter ones make a larger state, and reading that is what most of this policy's fuel is for.
+const SLOT_S: u32 = 3_600;
+const SLOT_MS: u64 = 3_600_000;
+const SLOTS: u64 = 24;
+/// How much of what is new goes into the usual load of an hour, once a day, and into today's level, once an hour.
 const OF_A_DAY: f64 = 0.3;
-const OF_A_SLOT: f64 = 0.2;
+const OF_A_SLOT: f64 = 0.3;
 
 /// What its user writes under `settings` of the stage.
 #[derive(Debug, Deserialize)]
@@ -52,11 +53,11 @@ pub struct Params {
 /// What is remembered of a target.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct State {
-    /// The usual requests in flight of each slot since 00:00 UTC; those not yet seen are missing.
+    /// The usual requests in flight of each hour since 00:00 UTC; nothing where it was not yet seen.
     usual: Vec<Option<f64>>,
     /// Today's load as a multiple of the usual one.
     level: f64,
-    /// The slot, counted since 1970, that goes on.
+    /// The hour, counted since 1970, that goes on.
     slot: u64,
 }
 
