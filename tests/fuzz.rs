@@ -45,7 +45,20 @@ fn what_breaks_an_expectation_is_written_as_a_case_that_breaks_it() {
     written found.suite.yaml, found.suite.faults.yaml
     exit code 1
     "#);
-    assert_snapshot!(written(folder.path(), "found.suite.yaml"), @"");
+    assert_snapshot!(written(folder.path(), "found.suite.yaml"), @r#"
+    # Found by: tidegate fuzz builtin:knative --seed tide
+    # expired == 0: expired == 0: expired is 3; first, at 1196.948 s: placement: no node takes a replica
+    apiVersion: tidegate.dev/v1alpha1
+    kind: Suite
+    cases:
+      - name: "expired == 0 does not always hold"
+        profile: knative
+        seed: "tide"
+        load: {"for":"23m","services":{"service":{"shape":"constant:1+ramp:at=16m,from=0.02,over=1s,to=2"}}}
+        faults: "found.suite.faults.yaml"
+        expect: ["expired == 0"]
+        snapshot: false
+    "#);
     assert_snapshot!(written(folder.path(), "found.suite.faults.yaml"), @"");
     let tested = tidegate(folder.path(), &["test", "found.suite.yaml"]);
     assert!(tested.ends_with("exit code 1"), "{tested}");
@@ -82,5 +95,8 @@ fn slips_are_told() {
     cause: at column 1: there is no number expird, did you mean expired?
     exit code 2
     ");
-    assert_snapshot!(tidegate(folder.path(), &["fuzz", "gpu", "--highest-rate", "0"]), @"");
+    assert_snapshot!(tidegate(folder.path(), &["fuzz", "gpu", "--highest-rate", "0"]), @r"
+    error: found --highest-rate 0 --for 30m, expected a rate above 0 and at least 1s
+    exit code 2
+    ");
 }

@@ -199,7 +199,7 @@ fn a_chain_of_ones_own_is_held_to_the_recordings() {
     error: cannot hold the policies to the recordings
     cause: start-one-default: the chain does not take its settings
     cause: hostile does not accept the settings of golden
-    cause: it used up its fuel of 20,000,000: an endless loop, or too much work for one call
+    cause: it used up its fuel of 20,000,000 in `hostile_guest::Hostile::bind`: an endless loop, or too much work for one call
     exit code 3
     ");
 }

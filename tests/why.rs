@@ -267,7 +267,7 @@ fn a_policy_that_fails_is_told_with_what_was_done_instead() {
         ["failure", "failing", "wants", "1.", "2.", "3."].iter().any(|word| line.starts_with(word))
     };
     assert_snapshot!(shown.lines().filter(told).collect::<Vec<_>>().join("\n"), @r"
-    failure     hostile at 0:00:39: it panicked or gave up on purpose in
+    failure     hostile at 0:00:39: it panicked in `hostile_guest::Hostile::decide` at
     1. knative  DIGEST
     wants       2: panic: 7.5 in flight over 23 s wants 2, 1 ready
     2. hostile  DIGEST
