@@ -8,6 +8,7 @@ use super::{
     PoliciesSource, SuiteDefinition, Table,
 };
 use crate::definitions::API_VERSION;
+use crate::definitions::fault::DefinitionError;
 use crate::definitions::field::{At, Fields, Notes, Unknown, is_ours};
 use crate::definitions::policies::{PoliciesDefinition, reference};
 use crate::definitions::tree::Value;
@@ -140,20 +141,16 @@ impl Reader<'_> {
         document["kind"] = "Policies".into();
         match PoliciesDefinition::parse(&document.to_string(), self.file, self.folder) {
             Ok(chain) => Some(PoliciesSource::Inline(chain)),
+            // Lines are those of the text that was made of it.
+            Err(DefinitionError::Faults(faults, _)) => {
+                for fault in faults {
+                    let field = format!("{}.{}", at.path, fault.field);
+                    notes.fault(at.line, &field, fault.found, fault.expected);
+                }
+                None
+            }
             Err(error) => {
-                let told = error.to_string();
-                let told = told.lines().next().unwrap_or_default();
-                let told = told.strip_prefix(self.file).unwrap_or(told).trim_start_matches(": ");
-                // Line and column are those of the text that was made of it.
-                let told = match told.split_once(": ") {
-                    Some((place, rest)) if place.contains("column") => rest,
-                    Some(("error", rest)) => rest.split_once(": ").map_or(rest, |(_, rest)| rest),
-                    Some(_) | None => told,
-                };
-                let (found, expected) = told
-                    .split_once(", expected ")
-                    .unwrap_or((told, "what a policies file may say"));
-                notes.fault(at.line, &at.path, format!("not in order ({found})"), expected);
+                notes.fault(at.line, &at.path, error.to_string(), "what a policies file may say");
                 None
             }
         }

@@ -24,7 +24,7 @@ pub struct Settings {
     /// Requests that wait, for which one replica more is wanted.
     #[serde(default = "sixteen")]
     waiting_per_replica: f64,
-    /// What the rate falls by is believed after so long, what it rises by at once. Seconds.
+    /// Less is believed after so long, more at once. Seconds.
     #[serde(default = "three_minutes")]
     window_seconds: u32,
 }
@@ -56,10 +56,17 @@ pub struct Params {
     needed: Output,
 }
 
+/// What was wanted last, and until when no less is wanted. Unix milliseconds.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Held {
+    replicas: u32,
+    until_ms: u64,
+}
+
 impl Scaling for TokenRate {
     type Settings = Settings;
     type Params = Params;
-    type State = ();
+    type State = Held;
     const STATE_SCHEMA: &'static str = "token-rate/1";
 
     fn bind(document: Document<Settings>, want: &mut Wants) -> Result<Params, Faults> {
@@ -91,14 +98,21 @@ impl Scaling for TokenRate {
         faults.or(Params { settings, long, short, waiting, ready, needed })
     }
 
-    fn init(_: &Params, _at_ms: u64, _ready: Option<f64>) {}
+    fn init(_: &Params, at_ms: u64, _ready: Option<f64>) -> Held {
+        Held { replicas: 0, until_ms: at_ms }
+    }
 
-    fn decide(params: &Params, _: &mut (), seen: &Seen<'_>, notes: &mut Notes<'_>) -> Decision {
+    fn decide(
+        params: &Params,
+        held: &mut Held,
+        seen: &Seen<'_>,
+        notes: &mut Notes<'_>,
+    ) -> Decision {
         let Settings {
             output_tokens_per_second: capacity,
             prompt_tokens_per_output_token: prompt_part,
             waiting_per_replica,
-            ..
+            window_seconds,
         } = params.settings;
         let rate = |[output, prompt]: [Column; 2]| {
             Some(seen.known(output)? + seen.known(prompt)? / prompt_part)
@@ -116,18 +130,24 @@ impl Scaling for TokenRate {
         let for_queue =
             if waiting > 0.0 { ready + (waiting / waiting_per_replica).ceil() } else { 0.0 };
         let for_tokens = (tokens / capacity).ceil();
-        let wanted = for_tokens.max(for_queue).max(f64::from(u8::from(is_poked)));
+        let wanted = for_tokens.max(for_queue).max(f64::from(u8::from(is_poked))) as u32;
+        if wanted >= held.replicas || seen.at_ms >= held.until_ms {
+            let until_ms = seen.at_ms + u64::from(window_seconds) * 1_000;
+            *held = Held { replicas: wanted, until_ms };
+        }
         notes.give(params.needed, tokens);
         notes.figure("tokens needed a second, prompts weighed", tokens);
         notes.figure("waiting, requests", waiting);
         notes.reason(|| {
-            if for_queue > for_tokens {
+            if held.replicas > wanted {
+                format!("{} were wanted within {window_seconds} s, now {wanted}", held.replicas)
+            } else if for_queue > for_tokens {
                 format!("{waiting} wait for {ready} ready")
             } else {
                 format!("{tokens:.0} tokens/s at {capacity} a replica")
             }
         });
-        Decision::replicas(wanted as u32)
+        Decision::replicas(held.replicas)
     }
 }
 

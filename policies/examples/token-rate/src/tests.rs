@@ -24,7 +24,7 @@ fn decide(causes: Causes, tokens: [f64; 4], waiting: f64, ready: f64) -> (Option
         params: vec![program.params],
         params_of: vec![0],
         groups: vec![0],
-        states: native::init::<TokenRate>(&born).expect("it has no state"),
+        states: native::init::<TokenRate>(&born).expect("it is born"),
         inputs,
         words: vec![],
     };
