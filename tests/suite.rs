@@ -410,7 +410,7 @@ cases:
            suite.yaml:13: cases[2].policy is set, expected nothing: it goes with inputs only; policies names a chain
            suite.yaml:14: cases[2].snapshot is false, expected an expectation then: this case cannot fail
            suite.yaml:15: cases[3].name is "one, more!", expected a name that differs from "One more" in letters or digits: both have the snapshot one-more.snap
-           suite.yaml:18: cases[4].policies is not in order (:1: scaling[0].onfailure is no known key), expected onFailure
+           suite.yaml:18: cases[4].policies.scaling[0].onfailure is no known key, expected onFailure
            suite.yaml:19: cases[4].load is a map, expected a load as docs/traces.md has it; unknown field `rat`, expected `rate`
     exit code 2
     "#);
