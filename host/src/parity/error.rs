@@ -46,7 +46,7 @@ pub enum ReadError {
     },
     /// A field that is missing, or says what it must not.
     #[error("{0}")]
-    Field(Fault),
+    Field(Box<Fault>),
     /// A field that no such line has.
     #[error("{path}:{line}: no such field: {field}{}", did_you_mean(.nearest))]
     UnknownField {

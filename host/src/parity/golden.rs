@@ -94,14 +94,14 @@ impl Golden {
             let known = MODES.iter().find(|(_, known)| *known == mode);
             known.map_or("", |(word, _)| word)
         };
-        ReadError::Field(Fault {
+        ReadError::Field(Box::new(Fault {
             file: self.path.clone(),
             line: self.line,
             field: "mode".into(),
             found: format!("{:?}", word(self.mode)),
             expected: format!("{:?}, as {} has it", word(scenario.mode), scenario.path),
             nearest: None,
-        })
+        }))
     }
 }
 

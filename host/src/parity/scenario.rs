@@ -134,14 +134,14 @@ impl Scenario {
             seconds.push(second(record?, seconds.len() as u64, mode)?);
         }
         if seconds.len() as u64 != last_s.saturating_add(1) {
-            return Err(ReadError::Field(crate::definitions::Fault {
+            return Err(ReadError::Field(Box::new(crate::definitions::Fault {
                 file: text.path().to_owned(),
                 line: header_line,
                 field: "duration_s".into(),
                 found: last_s.to_string(),
                 expected: format!("the last of its {} seconds, from 0 on", seconds.len()),
                 nearest: None,
-            }));
+            })));
         }
         let path = text.path().to_owned();
         Ok(Scenario {

@@ -269,14 +269,14 @@ impl<'a> Record<'a> {
 
     /// Says that a field is not as it must be.
     pub(super) fn fault(&self, name: &str, found: &str, expected: &str) -> ReadError {
-        ReadError::Field(Fault {
+        ReadError::Field(Box::new(Fault {
             file: self.place.path.to_owned(),
             line: self.place.line,
             field: format!("{}{name}", self.within),
             found: found.to_owned(),
             expected: expected.to_owned(),
             nearest: None,
-        })
+        }))
     }
 }
 
