@@ -8,11 +8,15 @@ use std::process::{Command, ExitCode};
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Crates, and the names of their components. The first three are embedded; tests load the others.
-const GUESTS: [(&str, &str); 5] = [
+const GUESTS: [(&str, &str); 9] = [
     ("tidegate-knative", "knative"),
     ("tidegate-scale-to-zero", "scale-to-zero"),
     ("tidegate-affinity", "affinity"),
     ("office-hours", "office-hours"),
+    ("spot-first", "spot-first"),
+    ("tenant-budget", "tenant-budget"),
+    ("token-rate", "token-rate"),
+    ("warm-pool", "warm-pool"),
     ("hostile-guest", "hostile"),
 ];
 

@@ -11,13 +11,14 @@ use crate::definitions::profile::Profile;
 use crate::definitions::service::Service;
 use crate::definitions::settings::LimitsError;
 use crate::engine::{
-    BindTargetError, Engine, Observation, Options, Owner, Plan, Stage, TargetName, TargetSpec,
+    BindTargetError, Bounds, Engine, Observation, Options, Owner, Plan, Stage, TargetName,
+    TargetSpec,
 };
 use crate::gateway::Limits;
 use crate::journal::{API_VERSION, Header, Journal};
 use crate::ledger::{Outcome, PolicyNote, Setup, Sums};
 use crate::policy::{CallError, PlacementPolicy};
-use crate::recorder::{Record, Recorder};
+use crate::recorder::{Record, Recorder, Watched};
 use crate::run::run;
 use crate::seed::Seed;
 use crate::time::Time;
@@ -127,8 +128,7 @@ pub struct Replay {
     /// What the policies may take.
     policy_limits: Option<crate::policy::Limits>,
     setup: Setup,
-    /// Name and model of each service, in the engine's order.
-    services: Vec<(String, String)>,
+    services: Vec<Watched>,
     warnings: Vec<String>,
     start: Time,
     /// When the load is over.
@@ -154,9 +154,13 @@ impl Replay {
         let mut specs = Vec::with_capacity(services.len());
         let mut simulated = Vec::with_capacity(services.len());
         for (service, _) in &services {
-            let kept = service.limits(&profile.settings)?;
+            let pools = service.pools(&profile.settings)?;
+            let settled =
+                |bounds: Bounds| bounds.min.max(u32::from(!profile.cluster.enable_scale_to_zero));
             simulated.push(SimService {
                 name: service.name.clone(),
+                pools: pools.iter().map(|pool| pool.name.clone()).collect(),
+                wakes: pools.iter().position(|pool| pool.wakes).unwrap_or(0),
                 model: service.model.clone(),
                 needs: service.needs,
                 limits: Limits {
@@ -166,24 +170,29 @@ impl Replay {
                     timeout_us: Some((service.timeout_s * MICROSECONDS) as u64),
                 },
                 grace_us: None,
-                settled_at: kept.bounds.min.max(u32::from(!profile.cluster.enable_scale_to_zero)),
+                settled_at: pools.iter().map(|pool| settled(pool.limits.bounds)).sum(),
             });
-            specs.push(TargetSpec {
-                name: TargetName::of_service(&service.name),
-                tenant: TENANT.to_owned(),
-                owner: Owner::Tidegate,
-                bounds: kept.bounds,
-                activation: kept.activation,
-                is_reachable: Some(true),
-                scaling_settings: own_settings
-                    .iter()
-                    .map(|own| service.scaling_document(own, &profile.settings))
-                    .collect(),
-                placement_settings: service
-                    .placement_document(&placement_settings, &profile.settings),
-                needs: service.needs,
-                weights_bytes: (service.model.weights_gb * 1e9) as u64,
-            });
+            specs.extend(pools.into_iter().map(|pool| {
+                TargetSpec {
+                    name: TargetName { pool: pool.name, ..TargetName::of_service(&service.name) },
+                    tenant: TENANT.to_owned(),
+                    owner: Owner::Tidegate,
+                    bounds: pool.limits.bounds,
+                    activation: pool.limits.activation,
+                    is_reachable: Some(true),
+                    scaling_settings: own_settings
+                        .iter()
+                        .map(|own| service.scaling_document(own, &profile.settings))
+                        .collect(),
+                    placement_settings: service.placement_document(
+                        &pool.pod,
+                        &placement_settings,
+                        &profile.settings,
+                    ),
+                    needs: service.needs,
+                    weights_bytes: (service.model.weights_gb * 1e9) as u64,
+                }
+            }));
         }
         engine.add_targets(start, specs)?;
         // What the readers of profile and services said, every policy says again.
@@ -227,9 +236,18 @@ impl Replay {
             tick_ms,
             until: setting.until_ms.map(|ms| start + ms),
         };
+        let pools: Vec<Vec<String>> =
+            input.services.iter().map(|service| service.pools.clone()).collect();
         let sim = Sim::new(input, items)?;
-        let services =
-            services.into_iter().map(|(service, _)| (service.name, service.model.name)).collect();
+        let services = services
+            .into_iter()
+            .zip(pools)
+            .map(|((service, _), pools)| Watched {
+                name: service.name,
+                model: service.model.name,
+                pools,
+            })
+            .collect();
         let policy_limits = policies.limits;
         Ok(Replay { engine, sim, policy_limits, setup, services, warnings, start, load_ends })
     }
@@ -285,7 +303,14 @@ fn outcome(
     sim: &Sim<Items>,
     record: Record,
 ) -> Outcome {
-    let Record { targets, classes, failures, changes_left_out, failures_left_out, end: _ } = record;
+    let Record {
+        services: recorded,
+        classes,
+        failures,
+        changes_left_out,
+        failures_left_out,
+        end: _,
+    } = record;
     for (left_out, what) in [(changes_left_out, "changes"), (failures_left_out, "failures")] {
         if left_out > 0 {
             warnings.push(format!("{left_out} further {what} are not listed"));
@@ -293,9 +318,9 @@ fn outcome(
     }
     setup.duration_s = sim.at().since(Time(setup.start_ms)) as f64 / 1e3;
     let mut sums = Sums { whole: sim.whole_summary(), services: BTreeMap::new() };
-    let mut services = Vec::with_capacity(targets.len());
-    for ((service, panics), position) in targets.into_iter().zip(0..) {
-        let mut summary = sim.summary(crate::engine::TargetId(position));
+    let mut services = Vec::with_capacity(recorded.len());
+    for (position, (service, panics)) in recorded.into_iter().enumerate() {
+        let mut summary = sim.summary(position);
         summary.panics = panics;
         sums.whole.panics += panics;
         sums.services.insert(service.name.clone(), summary);

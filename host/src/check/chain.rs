@@ -68,7 +68,7 @@ pub(super) fn component(
         }
     }
     if let Some(mut policy) = placement {
-        let document = service.placement_document(&own, &profile.settings);
+        let document = service.placement_document(&service.pod, &own, &profile.settings);
         match policy.bind(&document) {
             Ok(program) => warn(&program.warnings, &Place::whole(), checked),
             Err(error) => unbound(&error, &Place::whole(), true, checked),
@@ -128,7 +128,8 @@ pub(super) fn policies(
             None => here.error("this policy does not place", None, checked),
             Some(mut policy) => {
                 let own = &definition.placement_settings;
-                match policy.bind(&service.placement_document(own, &profile.settings)) {
+                match policy.bind(&service.placement_document(&service.pod, own, &profile.settings))
+                {
                     Ok(program) => warn(&program.warnings, &settings, checked),
                     Err(error) => unbound(&error, &settings, false, checked),
                 }

@@ -23,7 +23,7 @@ pub struct Document<S> {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Service {
-    /// Annotations that begin with `autoscaling.knative.dev/` or `serving.knative.dev/`.
+    /// Annotations that begin with `autoscaling.knative.dev/`, `serving.knative.dev/` or `policy.tidegate.dev/`.
     pub annotations: BTreeMap<String, String>,
     /// Requests a replica takes at once; 0 is no limit.
     pub container_concurrency: u32,
