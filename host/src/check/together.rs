@@ -95,7 +95,9 @@ impl ServiceText<'_> {
     /// Labels that no node has, and needs that no node can meet.
     fn with_nodes(&self, file: &str, fleet: &Fleet, findings: &mut Vec<Finding>) {
         let mut told = BTreeSet::new();
-        for (label, value) in wanted_labels(&self.service.pod) {
+        let pods = self.service.pools.iter().map(|pool| &pool.pod);
+        for (label, value) in std::iter::once(&self.service.pod).chain(pods).flat_map(wanted_labels)
+        {
             let nodes = fleet.machines.iter().map(|machine| &machine.node.labels);
             let values: BTreeSet<&str> =
                 nodes.clone().filter_map(|labels| labels.get(label).map(String::as_str)).collect();
