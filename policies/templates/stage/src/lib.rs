@@ -33,14 +33,15 @@ impl Default for Settings {
 pub struct Params {
     spare: Settings,
     proposal: Column,
+    in_panic: Column,
 }
 
 impl Scaling for Policy {
     type Settings = Settings;
     type Params = Params;
-    /// Nothing is remembered: equal proposals get equal answers.
-    type State = ();
-    // Count this up when `State` becomes something, and whenever its layout changes.
+    /// What was wanted last.
+    type State = u32;
+    // Count this up whenever the layout of `State` changes.
     const STATE_SCHEMA: &'static str = "template-stage/1";
 
     fn bind(document: Document<Settings>, want: &mut Wants) -> Result<Params, Faults> {
@@ -59,25 +60,35 @@ impl Scaling for Policy {
         }
         // `CHANGE` comes whenever the stages before this one want something else.
         want.causes(Causes::CREATED | Causes::CHANGE);
-        faults.or(Params { spare, proposal: want.output("proposal") })
+        let (proposal, in_panic) = (want.output("proposal"), want.optional_output("in-panic"));
+        faults.or(Params { spare, proposal, in_panic })
     }
 
-    fn init(_: &Params, _at_ms: u64, _ready: Option<f64>) {}
+    fn init(_: &Params, _at_ms: u64, _ready: Option<f64>) -> u32 {
+        0
+    }
 
-    fn decide(params: &Params, _: &mut (), seen: &Seen<'_>, notes: &mut Notes<'_>) -> Decision {
+    fn decide(params: &Params, last: &mut u32, seen: &Seen<'_>, notes: &mut Notes<'_>) -> Decision {
         let Some(proposed) = seen.known(params.proposal).map(|proposed| proposed as u32) else {
             return Decision::hold().standing();
         };
         let Settings { percent, at_least, at_most } = params.spare;
         let part = (f64::from(proposed) * percent / 100.0).ceil() as u32;
-        let spare = if proposed == 0 { 0 } else { part.clamp(at_least, at_most) };
+        // In panic, `knative` keeps all that is ready, spare ones included: spare ones of these would have spare ones in turn.
+        let is_held = seen.is(params.in_panic) && proposed <= *last;
+        let spare = match proposed {
+            0 => 0,
+            _ if is_held => *last - proposed,
+            _ => part.clamp(at_least, at_most),
+        };
+        *last = proposed.saturating_add(spare);
         if spare > 0 {
             // Without a reason, that of the stage before stands in the timeline.
             notes.reason(|| format!("{spare} spare on top of {proposed}"));
         }
         notes.figure("proposed, replicas", f64::from(proposed));
         notes.figure("spare, replicas", f64::from(spare));
-        Decision::replicas(proposed.saturating_add(spare)).standing()
+        Decision::replicas(*last).standing()
     }
 }
 
