@@ -289,7 +289,7 @@ fn what_is_no_file_of_ours_is_not_checked_and_the_others_are() {
     assert_snapshot!(folder.check(&all), @r"
     profile.yaml: a profile with 1 setting, in order
     policies.yaml: not checked: it is a Polices of tidegate.dev/v1alpha1; did you mean Policies?
-    deployment.yaml: not checked: it is a Deployment of apps/v1, which is none of Services, Nodes, Models, Policies, ConfigMap, InferenceService
+    deployment.yaml: not checked: it is a Deployment of apps/v1, which is none of Services, Nodes, Models, Policies, Suite, ConfigMap, InferenceService
     other.yaml: not checked: nothing says what it is: it has no kind, and begins with colour
     gone.yaml: not checked: cannot read it: No such file or directory (os error 2)
     no faults in 1 file, 4 files not checked

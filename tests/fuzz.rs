@@ -38,7 +38,7 @@ fn what_breaks_an_expectation_is_written_as_a_case_that_breaks_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let line = ["fuzz", "builtin:knative", "--expect", "expired == 0", "--profile", "knative"];
     assert_snapshot!(tidegate(folder.path(), &line), @r#"
-    expired == 0 does not hold: expired == 0: expired is 3; first, at 1196.948 s: placement: no node takes a replica
+    expired == 0 does not hold: expired is 3; first, at 1196.948 s: placement: no node takes a replica
     load    {"for":"23m","services":{"service":{"shape":"constant:1+ramp:at=16m,from=0.02,over=1s,to=2"}}}
     fault   starts of service fail with probability 0.4
     found   in load 19 of the hunt, made smaller in 11 steps of 88 tries
@@ -46,8 +46,8 @@ fn what_breaks_an_expectation_is_written_as_a_case_that_breaks_it() {
     exit code 1
     "#);
     assert_snapshot!(written(folder.path(), "found.suite.yaml"), @r#"
-    # Found by: tidegate fuzz builtin:knative --seed tide
-    # expired == 0: expired == 0: expired is 3; first, at 1196.948 s: placement: no node takes a replica
+    # Found by: tidegate fuzz builtin:knative --profile knative --expect 'expired == 0'
+    # expired == 0: expired is 3; first, at 1196.948 s: placement: no node takes a replica
     apiVersion: tidegate.dev/v1alpha1
     kind: Suite
     cases:
@@ -102,4 +102,34 @@ fn slips_are_told() {
     error: found --highest-rate 0 --for 30m, expected a rate above 0 and at least 1s
     exit code 2
     ");
+}
+
+#[test]
+fn what_was_found_with_faults_and_an_end_of_the_callers_own_is_found_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let faults = "faults:\n- startFails: {service: service, probability: 1}\n";
+    std::fs::write(folder.path().join("f.yaml"), faults).expect("it is written");
+    let line = [
+        "fuzz",
+        "gpu",
+        "--faults",
+        "f.yaml",
+        "--until",
+        "20m",
+        "--expect",
+        "served == arrived",
+        "--quiet",
+    ];
+    let found = tidegate(folder.path(), &line);
+    assert!(found.ends_with("exit code 1"), "{found}");
+    let suite = written(folder.path(), "found.suite.yaml");
+    let command = suite.lines().next().expect("a line");
+    assert_eq!(
+        command,
+        "# Found by: tidegate fuzz gpu --faults f.yaml --until 20m --expect 'served == arrived'"
+    );
+    let tested = tidegate(folder.path(), &["test", "found.suite.yaml", "--quiet"]);
+    assert!(tested.ends_with("exit code 1"), "{tested}");
+    let checked = tidegate(folder.path(), &["check", "found.suite.yaml"]);
+    assert_eq!(checked, "found.suite.yaml: 1 case, in order\nno faults in 1 file\nexit code 0");
 }

@@ -1,6 +1,6 @@
 //! What holds for Knative's two policies whatever the settings and the load: that the sandbox changes nothing, that targets do not
 //! touch each other, that a state is all there is to remember, and the limits that a person relies on. Seeds are fixed, so a run
-//! is the same every time. `scripts/mutants` shows that recorded decisions notice single mistakes; here each property was seen to fail too.
+//! is the same every time. `scripts/mutants` shows that recorded decisions notice single mistakes.
 #![expect(unreachable_pub, reason = "modules of a test")]
 
 mod asked;

@@ -28,6 +28,8 @@ pub enum Kind {
     Component,
     /// A settings document, as a policy gets it.
     Settings,
+    /// Cases that policies must pass.
+    Suite,
 }
 
 /// Keys of a settings document.
@@ -35,7 +37,7 @@ const SETTINGS: [&str; 3] = ["settings", "profile", "service"];
 
 impl Kind {
     /// The order in which files are checked: what others are read by comes first.
-    pub(super) const IN_TURN: [Kind; 9] = [
+    pub(super) const IN_TURN: [Kind; 10] = [
         Kind::Profile,
         Kind::Models,
         Kind::Nodes,
@@ -45,6 +47,7 @@ impl Kind {
         Kind::Policies,
         Kind::Component,
         Kind::Settings,
+        Kind::Suite,
     ];
 
     /// The word for it in output for programs.
@@ -59,6 +62,7 @@ impl Kind {
             Kind::Faults => "faults",
             Kind::Component => "component",
             Kind::Settings => "settings",
+            Kind::Suite => "suite",
         }
     }
 
@@ -74,6 +78,7 @@ impl Kind {
             Kind::Faults => "failures to play",
             Kind::Component => "a policy as a component",
             Kind::Settings => "a settings document of a policy",
+            Kind::Suite => "cases that policies must pass",
         }
     }
 }
@@ -119,6 +124,7 @@ fn of_kind(version: &str, kind: &str) -> Result<Kind, String> {
         ("Nodes", Kind::Nodes),
         ("Models", Kind::Models),
         ("Policies", Kind::Policies),
+        ("Suite", Kind::Suite),
     ];
     if let Some((_, kind)) = ours.iter().find(|(name, _)| *name == kind) {
         return Ok(*kind);
@@ -171,6 +177,7 @@ fn guess(text: &str) -> Kind {
         ("kind: Nodes", Kind::Nodes),
         ("kind: Models", Kind::Models),
         ("kind: Policies", Kind::Policies),
+        ("kind: Suite", Kind::Suite),
         ("kind: ConfigMap", Kind::Profile),
         ("kind: ", Kind::Services),
         ("faults:", Kind::Faults),

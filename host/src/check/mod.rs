@@ -17,6 +17,7 @@ use crate::definitions::model::Catalogue;
 use crate::definitions::node::Fleet;
 use crate::definitions::policies::PoliciesDefinition;
 use crate::definitions::profile::Profile;
+use crate::definitions::suite::SuiteDefinition;
 use crate::definitions::{DefinitionError, Fault, Warning, failures, service};
 use crate::policy::{CallErrorKind, Limits, Sandbox, SandboxError};
 use crate::trace::{Trace, TraceError};
@@ -225,6 +226,12 @@ impl Known {
                 }
             }
             Kind::Trace => self.check_trace(source, &mut checked),
+            Kind::Suite => {
+                let path = source.path.as_deref().unwrap_or(Path::new(""));
+                if let Some(suite) = checked.take(SuiteDefinition::parse(text, file, path)) {
+                    checked.about = counted(suite.cases.len(), "case");
+                }
+            }
             Kind::Policies => {
                 let folder = source.path.as_deref().and_then(Path::parent);
                 let folder = folder.unwrap_or(Path::new(""));

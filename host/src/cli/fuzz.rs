@@ -11,6 +11,7 @@ use super::failure::{Exit, Failure};
 use super::output::{Terminal, write_file};
 use super::suites::Maker;
 use super::{compare, inputs};
+use crate::backend::sim::Faults;
 use crate::definitions::policies::{PoliciesDefinition, PolicyRef};
 use crate::fuzz::{self, Breach, Found, Ground, PROMISES, Progress, Try};
 use crate::ledger::Outcome;
@@ -57,7 +58,7 @@ pub(super) struct Args {
     /// The most requests a second of a part of a load.
     #[arg(long, default_value_t = 20.0, value_name = "RATE")]
     highest_rate: f64,
-    /// Where the smallest is written to; found.suite.yaml if not given.
+    /// Where the smallest is written to.
     #[arg(short = 'O', long, default_value = "found.suite.yaml", value_name = "FILE.yaml")]
     out: PathBuf,
     /// What to print.
@@ -83,7 +84,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<(), Failure> {
     }
     let (world, definition) = compare::named(&args.policy, &args.world, args.stage.as_deref())?;
     let chain = Maker::default().loaded(definition)?;
-    let ground = ground(args, &world)?;
+    let (ground, given) = ground(args, &world)?;
     let bar = terminal.progress(Some(u64::from(args.rounds)));
     let mut told = |progress: Progress| match progress {
         Progress::Tried(rounds) => bar.set_position(u64::from(rounds)),
@@ -110,7 +111,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<(), Failure> {
             ),
         });
     };
-    let written = write_case(args, &world, chain.definition(), &found)?;
+    let written = write_case(args, &world, chain.definition(), &given, &found)?;
     terminal.print(&match args.output {
         super::args::Output::Json => json_text(&json!({
             "found": {
@@ -149,10 +150,10 @@ fn texts(expectations: &[Expectation]) -> Vec<&str> {
     expectations.iter().map(Expectation::text).collect()
 }
 
-/// The services and nodes that tries may be about.
-fn ground(args: &Args, world: &World) -> Result<Ground, Failure> {
+/// The services and nodes that tries may be about, and the faults that each of them has.
+fn ground(args: &Args, world: &World) -> Result<(Ground, Faults), Failure> {
     let nothing = Load { services: Vec::new(), end_us: 0, items: Box::new(std::iter::empty()) };
-    let Setting { services, fleet, .. } = inputs::world(world, nothing, Vec::new())?;
+    let Setting { services, fleet, faults, .. } = inputs::world(world, nothing, Vec::new())?;
     let mut services: Vec<String> =
         services.into_iter().map(|service| service.trace.unwrap_or(service.name)).collect();
     services.sort();
@@ -162,7 +163,8 @@ fn ground(args: &Args, world: &World) -> Result<Ground, Failure> {
     let mut nodes: Vec<String> =
         fleet.machines.into_iter().map(|machine| machine.node.name).collect();
     nodes.sort();
-    Ok(Ground { services, nodes, longest: args.longest, highest_rate: args.highest_rate })
+    let (longest, highest_rate) = (args.longest, args.highest_rate);
+    Ok((Ground { services, nodes, longest, highest_rate }, faults))
 }
 
 /// Runs a try to its end.
@@ -181,7 +183,9 @@ fn play(tried: &Try, world: &World, chain: &Chain) -> Result<Outcome, Failure> {
 fn breach(outcome: &Outcome, expectations: &[Expectation]) -> Option<Breach> {
     expectations.iter().find_map(|expectation| {
         let unmet = expectation.check(&|name| number_of(outcome, name))?;
-        let mut seen = unmet.because.join("; ");
+        let prefix = format!("{}: ", unmet.text);
+        let told = |line: &String| line.strip_prefix(&prefix).unwrap_or(line).to_owned();
+        let mut seen = unmet.because.iter().map(told).collect::<Vec<_>>().join("; ");
         if let Some(failure) = outcome.failures.first() {
             let _ = write!(
                 seen,
@@ -198,6 +202,7 @@ fn write_case(
     args: &Args,
     world: &World,
     chain: &PoliciesDefinition,
+    given: &Faults,
     found: &Found,
 ) -> Result<Vec<String>, Failure> {
     let folder = args.out.parent().unwrap_or(Path::new(""));
@@ -212,8 +217,11 @@ fn write_case(
         Ok(whole.display().to_string())
     };
     let mut text = format!(
-        "# Found by: tidegate fuzz {} --seed {}\n# {}: {}\napiVersion: tidegate.dev/v1alpha1\nkind: Suite\ncases:\n",
-        args.policy, world.seed, found.breach.promise, found.breach.seen
+        "# Found by: tidegate fuzz {}{}\n# {}: {}\napiVersion: tidegate.dev/v1alpha1\nkind: Suite\ncases:\n",
+        args.policy,
+        options(args),
+        found.breach.promise,
+        found.breach.seen
     );
     let mut written = Vec::new();
     let name = format!("{} does not always hold", found.breach.promise);
@@ -241,9 +249,14 @@ fn write_case(
         "    load: {}",
         flow(&serde_json::to_value(&found.smallest.load).expect("every key is text"))
     );
-    if !found.smallest.faults.faults.is_empty() {
+    if let Some(until) = &world.until {
+        let _ = writeln!(text, "    until: {}", flow(&json!(until)));
+    }
+    let mut faults = given.faults.clone();
+    faults.extend(found.smallest.faults.faults.iter().cloned());
+    if !faults.is_empty() {
         let beside = args.out.with_extension("faults.yaml");
-        let faults = flow(&json!(found.smallest.faults.faults));
+        let faults = flow(&json!(faults));
         write_file(&beside, &format!("faults: {faults}\n"))?;
         let name = beside.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let _ = writeln!(text, "    faults: {}", flow(&json!(name)));
@@ -254,6 +267,36 @@ fn write_case(
     write_file(&args.out, &text)?;
     written.insert(0, args.out.display().to_string());
     Ok(written)
+}
+
+/// The options that the hunt was given, as on its command line.
+fn options(args: &Args) -> String {
+    let world = &args.world;
+    let mut text = String::new();
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let given = [
+        ("--profile", Some(world.profile.clone()).filter(|profile| profile != "gpu")),
+        ("--policies", path(&world.policies)),
+        ("--services", path(&world.services)),
+        ("--nodes", path(&world.nodes)),
+        ("--models", path(&world.models)),
+        ("--faults", path(&world.faults)),
+        ("--seed", Some(world.seed.clone()).filter(|seed| seed != "tide")),
+        ("--start", world.start.clone()),
+        ("--until", world.until.clone()),
+        ("--stage", args.stage.clone()),
+        ("--for", Some(args.longest.to_string()).filter(|longest| longest != "30m")),
+        ("--highest-rate", Some(args.highest_rate.to_string()).filter(|rate| rate != "20")),
+    ];
+    for (name, value) in given {
+        if let Some(value) = value {
+            let _ = write!(text, " {name} {value}");
+        }
+    }
+    for expected in &args.expectations {
+        let _ = write!(text, " --expect '{expected}'");
+    }
+    text
 }
 
 /// YAML on one line. JSON is that.

@@ -116,7 +116,11 @@ pub(super) fn cannot_replay(named: &str, error: &ReplayError) -> Failure {
     };
     let faults = match error {
         ReplayError::Bind(error) => policies::faults_of(error),
-        _ => Vec::new(),
+        ReplayError::Placement(_)
+        | ReplayError::LoadTwice { .. }
+        | ReplayError::Limits(_)
+        | ReplayError::Faults(_)
+        | ReplayError::Load(_) => Vec::new(),
     };
     Failure::new(exit, format!("cannot replay {named}"), error).causes(faults)
 }

@@ -156,7 +156,7 @@ impl SuiteDefinition {
         SuiteDefinition::parse(&text, &file, path)
     }
 
-    fn parse(
+    pub(crate) fn parse(
         text: &str,
         file: &str,
         path: &Path,

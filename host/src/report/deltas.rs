@@ -295,7 +295,8 @@ pub(super) fn figures(gate: &Checked) -> String {
         "<" => "below",
         ">=" => "at least",
         ">" => "above",
-        _ => "exactly",
+        "==" => "exactly",
+        other => unreachable!("a gate has no relation {other}"),
     };
     format!("{} → {}, {relation} {}", told(gate.a), told(gate.b), told(gate.bound))
 }

@@ -34,6 +34,7 @@ pub struct Params {
     spare: Settings,
     proposal: Column,
     in_panic: Column,
+    ready: Column,
 }
 
 impl Scaling for Policy {
@@ -61,7 +62,8 @@ impl Scaling for Policy {
         // `CHANGE` comes whenever the stages before this one want something else.
         want.causes(Causes::CREATED | Causes::CHANGE);
         let (proposal, in_panic) = (want.output("proposal"), want.optional_output("in-panic"));
-        faults.or(Params { spare, proposal, in_panic })
+        let ready = want.fact("ready-replicas");
+        faults.or(Params { spare, proposal, in_panic, ready })
     }
 
     fn init(_: &Params, _at_ms: u64, _ready: Option<f64>) -> u32 {
@@ -75,7 +77,8 @@ impl Scaling for Policy {
         let Settings { percent, at_least, at_most } = params.spare;
         let part = (f64::from(proposed) * percent / 100.0).ceil() as u32;
         // In panic, `knative` keeps all that is ready, spare ones included: spare ones of these would have spare ones in turn.
-        let is_held = seen.is(params.in_panic) && proposed <= *last;
+        let is_ready = seen.known(params.ready).is_some_and(|ready| f64::from(proposed) <= ready);
+        let is_held = seen.is(params.in_panic) && is_ready && proposed <= *last;
         let spare = match proposed {
             0 => 0,
             _ if is_held => *last - proposed,

@@ -19,14 +19,15 @@ fn a_part_is_spare_within_bounds_and_nothing_on_top_of_nothing() {
 #[test]
 fn in_panic_spare_replicas_get_no_spare_ones() {
     let mut trial = Trial::<Policy>::new(r#"{"percent": 50, "atLeast": 1, "atMost": 6}"#);
-    for (in_panic, proposed, told) in [
-        (1.0, 4.0, "6: 2 spare on top of 4"),
-        (1.0, 6.0, "6"), // all of them are ready, and held
-        (1.0, 8.0, "12: 4 spare on top of 8"),
-        (0.0, 8.0, "12: 4 spare on top of 8"),
-        (0.0, 2.0, "3: 1 spare on top of 2"),
+    for (in_panic, proposed, ready, told) in [
+        (1.0, 4.0, 1.0, "6: 2 spare on top of 4"),
+        (1.0, 6.0, 6.0, "6"), // all of them are ready, and held
+        (1.0, 8.0, 6.0, "12: 4 spare on top of 8"),
+        (0.0, 8.0, 12.0, "12: 4 spare on top of 8"),
+        (0.0, 2.0, 12.0, "3: 1 spare on top of 2"),
     ] {
-        let decided = trial.see("in-panic", in_panic).see("proposal", proposed).decide();
+        trial.see("in-panic", in_panic).see("ready-replicas", ready);
+        let decided = trial.see("proposal", proposed).decide();
         assert_eq!(decided.to_string(), told);
     }
 }
