@@ -74,7 +74,7 @@ fn a_new_policy_passes_its_tests_and_builds_offline_into_the_same_bytes_twice() 
 
     let tested = run("cargo", &surge, &["test", "--locked", "--quiet"]);
     assert!(tested.status.success(), "{}", text(&tested.stderr));
-    assert!(text(&tested.stdout).contains("2 passed"), "{}", text(&tested.stdout));
+    assert!(text(&tested.stdout).contains("3 passed"), "{}", text(&tested.stdout));
 
     let built = json(&prints(&surge, &["build", "-o", "json"]));
     assert_eq!(built["world"], "scaling-policy");
@@ -101,6 +101,8 @@ fn a_new_policy_passes_its_tests_and_builds_offline_into_the_same_bytes_twice() 
     state      surge/1
     outputs    none
     inputs     output  proposal
+               output  in-panic        optional
+               fact    ready-replicas
     ");
     let inspected = json(&prints(&surge, &["inspect", "surge.wasm", "-o", "json"]));
     assert_eq!(inspected["scaling"]["accepted"]["inputs"][0]["name"], "proposal");
@@ -115,6 +117,8 @@ fn a_new_policy_passes_its_tests_and_builds_offline_into_the_same_bytes_twice() 
     exit code 2
     ");
 
+    ten_minutes_of(&surge);
+
     // The rows of its snapshot are those of a replay.
     let replay =
         ["replay", "load.csv", "--policies", "policies.yaml", "--services", "services.yaml"];
@@ -124,6 +128,36 @@ fn a_new_policy_passes_its_tests_and_builds_offline_into_the_same_bytes_twice() 
     let timeline = snapshot.split("\n---\n").nth(1).expect("text behind the head");
     let timeline = timeline.split("\n\n").next().expect("it is the first paragraph");
     assert!(replayed.starts_with(timeline.trim_end()), "{timeline}\n{replayed}");
+}
+
+/// What an author does next in the project at `surge`: the suite passes, a number changes, the suite shows what that costs, a gate
+/// refuses it and lets the old one through, the snapshot is taken, and the number goes back.
+fn ten_minutes_of(surge: &Path) {
+    let passes = |line: &[&str]| prints(surge, line);
+    let told = |line: &[&str]| {
+        let done = tidegate(surge, line);
+        assert_eq!(done.status.code(), Some(1), "{line:?}: {}", text(&done.stderr));
+        text(&done.stdout)
+    };
+    passes(&["test", "--check"]);
+    let before = std::fs::read_to_string(surge.join("policies.yaml")).expect("it has one");
+    let after = before.replace("atLeast: 1", "atLeast: 4");
+    assert_ne!(before, after, "the template has changed");
+    std::fs::write(surge.join("next.yaml"), &after).expect("it is written");
+    std::fs::write(surge.join("policies.yaml"), &after).expect("it is written");
+    let diff = told(&["test"]);
+    assert!(diff.contains("changed a burst") && diff.contains("it costs  GPU-minutes "), "{diff}");
+    passes(&["accept"]);
+    passes(&["test", "--check"]);
+    std::fs::write(surge.join("policies.yaml"), &before).expect("it is written");
+    let compare = ["compare", "policies.yaml", "next.yaml", "--trace", "load.csv", "--services"];
+    let compare = [&compare[..], &["services.yaml", "--gate"]].concat();
+    let refused = told(&[&compare[..], &["gpu_minutes<=+5%"]].concat());
+    assert!(refused.contains("FAILED  gpu_minutes<=+5%"), "{refused}");
+    passes(&[&compare[..], &["wait_p99<=+0.5s"]].concat());
+    told(&["test"]);
+    passes(&["test", "--accept"]);
+    passes(&["test", "--check"]);
 }
 
 /// The lock file of a fresh project of that name.
