@@ -15,6 +15,7 @@ use super::policies;
 use crate::definitions::policies::PoliciesDefinition;
 use crate::parity::{self, Chain, Held, Kind, PlayError, RowDifference};
 use crate::report::grouped;
+use crate::report::numbers::plain;
 
 /// Shown below the help.
 pub(super) const EXAMPLES: &str = "Examples:
@@ -146,7 +147,7 @@ impl Document {
         let mut text = String::new();
         let widest = |width: fn(&Held) -> usize| self.recordings.iter().map(width).max();
         let kinds = widest(|held| held.kind.word().len()).unwrap_or(0);
-        let names = widest(|held| held.name.chars().count()).unwrap_or(0);
+        let names = widest(|held| plain(&held.name).chars().count()).unwrap_or(0);
         let rows = widest(|held| grouped(held.rows).len()).unwrap_or(0);
         for held in &self.recordings {
             if held.differing == 0 && terminal.is_quiet() {
@@ -162,7 +163,7 @@ impl Document {
                 text,
                 "{word}  {:<kinds$}  {:<names$}  {:>rows$} {}",
                 held.kind.word(),
-                held.name,
+                plain(&held.name),
                 grouped(held.rows),
                 noun(held.kind, held.rows),
             );
@@ -218,7 +219,7 @@ fn noun(kind: Kind, rows: u64) -> &'static str {
 /// The first row that differs, with both sides' numbers.
 fn row(held: &Held, first: &RowDifference) -> String {
     let RowDifference { file, line, at, fields } = first;
-    let mut text = format!("         {file}:{line}: {at}");
+    let mut text = format!("         {}:{line}: {}", plain(file), plain(at));
     if held.differing > 1 {
         let _ = write!(text, ", the first of {}", grouped(held.differing));
     }
@@ -241,7 +242,7 @@ fn row(held: &Held, first: &RowDifference) -> String {
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "no data".to_owned(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => plain(text),
         other => other.to_string(),
     }
 }
