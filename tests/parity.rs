@@ -203,3 +203,24 @@ fn a_chain_of_ones_own_is_held_to_the_recordings() {
     exit code 3
     ");
 }
+
+#[test]
+fn what_recordings_are_called_reaches_no_terminal_as_it_is_and_a_case_has_one_answer() {
+    let folder = one_scenario();
+    for kind in ["scenario", "golden"] {
+        change(
+            folder.path(),
+            kind,
+            r#""name":"start-one-default""#,
+            r#""name":"a\u001b[31m\nall equal""#,
+        );
+    }
+    let said = tidegate(folder.path(), &["."]);
+    assert!(!said.contains('\u{1b}') && said.contains("exit code 0"), "{said}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("all equal")).count(), 1, "{said}");
+
+    let case = r#"{"id":"x","configmap":{},"annotations":{},"container_concurrency":0,"ready_pods":1,"config_error":{"keys":["a"],"reason":"negative"},"annotation_errors":[{"key":"b","reason":"invalid"}]}"#;
+    std::fs::write(folder.path().join("cases.jsonl"), format!("{case}\n")).expect("it is written");
+    let said = tidegate(folder.path(), &["cases.jsonl"]);
+    assert!(said.ends_with("exit code 2") && said.contains("one answer"), "{said}");
+}

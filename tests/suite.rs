@@ -723,3 +723,19 @@ fn office_hours_passes_its_suite() {
     let done = tidegate(folder.path(), &["test", "--check"]);
     assert!(done.status.success(), "{}{}", text(&done.stdout), text(&done.stderr));
 }
+
+#[test]
+fn observations_that_are_a_year_apart_are_refused_with_their_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let suite = "apiVersion: tidegate.dev/v1alpha1\nkind: Suite\ncases:\n- name: far apart\n  observations: |\n    at concurrency ready\n    1 1 1\n    31536000 1 1\n";
+    std::fs::write(folder.path().join("suite.yaml"), suite).expect("it is written");
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .current_dir(folder.path())
+        .env("XDG_CACHE_HOME", folder.path().join("cache"))
+        .arg("test")
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert_eq!(done.status.code(), Some(2), "{said}");
+    assert!(said.contains("suite.yaml:8: ") && said.contains("no more than 7 days"), "{said}");
+}

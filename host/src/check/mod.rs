@@ -124,6 +124,8 @@ pub struct Context<'a> {
 #[derive(Default)]
 struct Known {
     profile: Option<(String, Profile)>,
+    /// A profile among the files is out of order: nothing is held against one that it is not.
+    has_broken_profile: bool,
     catalogue: Option<Catalogue>,
     services: Vec<together::ServicesFile>,
     fleet: Option<(String, Fleet)>,
@@ -188,6 +190,8 @@ impl Known {
                         some => format!("a profile with {}", counted(some, "setting")),
                     };
                     self.profile.get_or_insert((file.to_owned(), profile));
+                } else {
+                    self.has_broken_profile = true;
                 }
             }
             Kind::Models => {

@@ -33,7 +33,9 @@ pub(super) fn look(known: &Known, named: &Profile, files: &mut [Checked]) {
         let mut findings = Vec::new();
         for (service, line) in services.read.services.iter().zip(&services.read.lines) {
             let at = ServiceText { text: &services.text, line: *line, service };
-            at.with_profile(profile, &mut findings);
+            if known.profile.is_some() || !known.has_broken_profile {
+                at.with_profile(profile, &mut findings);
+            }
             if let Some((file, fleet)) = &known.fleet {
                 at.with_nodes(file, fleet, &mut findings);
             }

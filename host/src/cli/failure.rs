@@ -97,7 +97,7 @@ impl Failure {
 }
 
 /// Text from files and policies without the control characters that a terminal would obey.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars()
         .map(
             |character| {

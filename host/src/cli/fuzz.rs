@@ -50,7 +50,7 @@ pub(super) struct Args {
     #[arg(long = "expect", value_name = "CONDITION")]
     expectations: Vec<String>,
     /// How many loads are tried.
-    #[arg(long, default_value_t = 200, value_name = "NUMBER")]
+    #[arg(long, default_value_t = 200, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// How long a load may be.
     #[arg(long = "for", default_value = "30m", value_name = "DURATION")]

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser as _};
 
 use super::failure::{Exit, Failure};
@@ -18,15 +17,6 @@ pub(super) struct New {
     /// What to begin with.
     #[arg(long, value_name = "TEMPLATE", value_parser = templates())]
     template: Template,
-    /// The language of the policy.
-    #[arg(long, value_enum, default_value_t = Language::Rust)]
-    lang: Language,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Language {
-    /// With the SDK.
-    Rust,
 }
 
 fn templates() -> impl clap::builder::TypedValueParser<Value = Template> {
@@ -39,7 +29,6 @@ fn templates() -> impl clap::builder::TypedValueParser<Value = Template> {
 
 /// Writes the project, and says what to do with it.
 pub(super) fn run(args: &New, terminal: &Terminal) -> Result<(), Failure> {
-    let Language::Rust = args.lang;
     project::begin(&args.folder, args.template).map_err(|error| {
         let exit = match error {
             NewError::Name { .. } | NewError::NotEmpty { .. } => Exit::Input,

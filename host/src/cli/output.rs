@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::Color;
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, printable};
 
 /// The two streams of the process.
 pub(super) struct Terminal {
@@ -56,7 +56,7 @@ impl Terminal {
     /// A remark, unless nobody wants any.
     pub(super) fn remark(&self, text: &str) {
         if !self.is_quiet {
-            self.say(text);
+            self.say(&printable(text));
         }
     }
 

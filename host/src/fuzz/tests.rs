@@ -1,6 +1,8 @@
 use std::convert::Infallible;
 
 use super::*;
+use crate::backend::sim::Fault;
+use crate::trace::Item;
 use crate::trace::synth::Part;
 
 fn ground() -> Ground {
@@ -38,7 +40,7 @@ fn what_breaks_is_made_as_small_as_it_still_breaks() {
 
 #[test]
 fn a_fault_that_matters_stays() {
-    let is_lost = |fault: &crate::backend::sim::Fault| matches!(fault, crate::backend::sim::Fault::NodeLost { node, .. } if node == "b");
+    let is_lost = |fault: &Fault| matches!(fault, Fault::NodeLost { node, .. } if node == "b");
     let found =
         found("tide", |tried| tried.faults.faults.iter().any(is_lost)).expect("it is drawn");
     assert_eq!(found.smallest.faults.faults.len(), 1);
@@ -77,6 +79,24 @@ fn every_try_is_one_that_can_be_played() {
                 let Part::Constant { rate } = part else { continue };
                 assert!(*rate > 0.0 && *rate <= ground.highest_rate);
             }
+        }
+        for fault in &tried.faults.faults {
+            match fault {
+                Fault::NodeLost { node, .. } => assert!(ground.nodes.contains(node)),
+                Fault::StartFails { service, probability } => {
+                    assert!(tried.load.services().contains_key(service));
+                    assert!((0.0..=1.0).contains(probability));
+                }
+            }
+        }
+        let load = tried.load.load(&seed);
+        let mut before_us = 0;
+        for item in load.items.take(2_000) {
+            let (Item::Arrival { at_us, service, .. } | Item::Offered { at_us, service, .. }) =
+                item.expect("nothing is read");
+            assert!(at_us >= before_us && at_us <= load.end_us);
+            assert!((service as usize) < load.services.len());
+            before_us = at_us;
         }
         let before = shrink::smaller(&tried);
         assert!(before.iter().all(|smaller| *smaller != tried), "a step takes something away");

@@ -76,6 +76,11 @@ fn case(mut record: Record<'_>) -> Result<Case, ReadError> {
     let resolved = record.within_if_there("resolved")?;
     let resolved = resolved.map(|record| Recorded::read(record, true)).transpose()?;
     let line = record.line();
+    let is_refused = cluster.is_some() || !annotations.is_empty();
+    if (is_refused && resolved.is_some()) || (cluster.is_some() && !annotations.is_empty()) {
+        let expected = "one answer: config_error, annotation_errors or resolved";
+        return Err(record.fault("resolved", "beside what is refused", expected));
+    }
     record.end()?;
     let answer = if let Some(mut error) = cluster {
         let (keys, reason) = (error.texts("keys")?, error.required("reason")?);

@@ -147,7 +147,7 @@ impl Expectation {
 
     /// Checks it: `None` where it holds. `read` gives the number of a name; NaN, which meets nothing, where there is none.
     pub fn check(&self, read: &dyn Fn(&Name) -> f64) -> Option<Unmet> {
-        if self.root.holds(read) {
+        if self.root.holds(read) == Some(true) {
             return None;
         }
         let mut because = Vec::new();
@@ -186,6 +186,19 @@ fn exact(value: f64) -> String {
     short(value)
 }
 
+/// `by` if one of `nodes` comes to that, the opposite if all come to the opposite.
+fn settled(nodes: &[Node], by: bool, read: &dyn Fn(&Name) -> f64) -> Option<bool> {
+    let mut whole = Some(!by);
+    for node in nodes {
+        match node.holds(read) {
+            Some(holds) if holds == by => return Some(by),
+            Some(_) => {}
+            None => whole = None,
+        }
+    }
+    whole
+}
+
 impl Node {
     fn value(&self, read: &dyn Fn(&Name) -> f64) -> f64 {
         match self {
@@ -203,32 +216,34 @@ impl Node {
                 }
             }
             Node::Compare { .. } | Node::Not(..) | Node::All(_) | Node::Any(_) => {
-                f64::from(self.holds(read))
+                self.holds(read).map_or(f64::NAN, f64::from)
             }
         }
     }
 
-    fn holds(&self, read: &dyn Fn(&Name) -> f64) -> bool {
+    /// Whether it holds; `None` where that hangs on what is no number, as 0 / 0 or 1 / 0.
+    fn holds(&self, read: &dyn Fn(&Name) -> f64) -> Option<bool> {
         match self {
             Node::Compare { left, by, right, .. } => {
                 let (left, right) = (left.value(read), right.value(read));
-                match by {
+                (left.is_finite() && right.is_finite()).then_some(match by {
                     Compare::Less => left < right,
                     Compare::AtMost => left <= right,
                     Compare::More => left > right,
                     Compare::AtLeast => left >= right,
                     Compare::Equal => left == right,
-                    Compare::Unequal => left != right && !left.is_nan() && !right.is_nan(),
-                }
+                    Compare::Unequal => left != right,
+                })
             }
-            Node::Not(node, _) => !node.holds(read),
-            Node::All(nodes) => nodes.iter().all(|node| node.holds(read)),
-            Node::Any(nodes) => nodes.iter().any(|node| node.holds(read)),
+            Node::Not(node, _) => node.holds(read).map(|holds| !holds),
+            // One that does not hold settles it, and one that does, whatever is not known of the others.
+            Node::All(nodes) => settled(nodes, false, read),
+            Node::Any(nodes) => settled(nodes, true, read),
             Node::Number(_)
             | Node::Name(_)
             | Node::Scaled(..)
             | Node::Negative(_)
-            | Node::Arithmetic(..) => false,
+            | Node::Arithmetic(..) => Some(false),
         }
     }
 
@@ -236,7 +251,8 @@ impl Node {
     fn tell(&self, read: &dyn Fn(&Name) -> f64, lines: &mut Vec<String>) {
         match self {
             Node::All(nodes) | Node::Any(nodes) => {
-                nodes.iter().filter(|node| !node.holds(read)).for_each(|n| n.tell(read, lines));
+                let unmet = nodes.iter().filter(|node| node.holds(read) != Some(true));
+                unmet.for_each(|node| node.tell(read, lines));
             }
             Node::Compare { left, right, text, .. } => {
                 let mut line = format!("{text}: {}", self.numbers(read));
@@ -392,6 +408,24 @@ mod tests {
         }
         let deep = "(".repeat(500);
         assert!(checked(&deep).contains("nested too deep"), "{}", checked(&deep));
+    }
+
+    #[test]
+    fn what_hangs_on_no_number_does_not_hold_whichever_way_it_is_put() {
+        let nothing = "0 / (expired - 31)";
+        for (text, holds) in [
+            (format!("{nothing} < 1"), false),
+            (format!("!({nothing} < 1)"), false),
+            (format!("!({nothing} == {nothing})"), false),
+            ("1 / (expired - 31) > 0".to_owned(), false),
+            ("!(failures == 0)".to_owned(), false),
+            (format!("!({nothing} < 1 && expired == 31)"), false),
+            // What is known settles these.
+            (format!("{nothing} < 1 || expired == 31"), true),
+            (format!("!({nothing} < 1 && expired == 0)"), true),
+        ] {
+            assert_eq!(checked(&text) == "holds", holds, "{text}: {}", checked(&text));
+        }
     }
 
     #[test]

@@ -72,6 +72,8 @@ pub(super) struct Observed {
     pub warnings: Vec<String>,
 }
 
+/// From the first row to the last: every second between is an observation of its own.
+const LONGEST_S: u64 = 7 * 86_400;
 const COLUMNS: [&str; 10] = [
     "at",
     "service",
@@ -162,6 +164,12 @@ impl Observations {
         else {
             unreachable!("a table has a row")
         };
+        if last - first > LONGEST_S {
+            let at = rows.column("at").unwrap_or(0);
+            let row = rows.rows.iter().find(|row| row.at.second() == *last).unwrap_or(head);
+            let expected = "no more than 7 days after the first row";
+            return Err(rows.fault(row, "at", &row.cells[at], expected).into());
+        }
         let mut holds: BTreeMap<u32, &super::table::Row> = BTreeMap::new();
         let mut counted: BTreeMap<u32, Counts> = BTreeMap::new();
         let mut seen = Vec::new();

@@ -100,7 +100,6 @@ pub struct Trace {
     seed: Seed,
     /// One for each service.
     tokens: Vec<TokenDistribution>,
-    rate_factor: f64,
 }
 
 impl Trace {
@@ -127,7 +126,7 @@ impl Trace {
         let tokens = vec![TokenDistribution::default(); services.len()];
         let (path, seed) = (path.to_owned(), seed.clone());
         let end_us = found.end_us;
-        Ok(Trace { path, shown, layout, services, end_us, seed, tokens, rate_factor: 1.0 })
+        Ok(Trace { path, shown, layout, services, end_us, seed, tokens })
     }
 
     /// The services, sorted by name. A file that names none is one service, called like the file without `.csv` and `.gz`.
@@ -145,16 +144,6 @@ impl Trace {
         if let Ok(position) = self.services.binary_search_by(|name| name.as_str().cmp(service)) {
             self.tokens[position] = tokens;
         }
-        self
-    }
-
-    /// Multiplies the rates of a rate table, by 0 or more; other traces are what they are, and ignore it.
-    ///
-    /// # Panics
-    /// If `factor` is negative or no number.
-    pub fn with_rates_times(mut self, factor: f64) -> Trace {
-        assert!(factor.is_finite() && factor >= 0.0, "a factor of rates is a number, 0 or more");
-        self.rate_factor = factor;
         self
     }
 
@@ -191,7 +180,7 @@ impl Trace {
             Layout::Rates(columns) => {
                 let rows = rates::Rows::new(&self.shown, lines, columns);
                 let tokens = self.tokens.clone();
-                Source::Rates(rates::Arrivals::new(rows, &self.seed, tokens, self.rate_factor))
+                Source::Rates(rates::Arrivals::new(rows, &self.seed, tokens))
             }
             Layout::Concurrency(columns) => {
                 let rows = offered::Rows::new(&self.shown, lines, *columns);

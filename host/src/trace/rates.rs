@@ -154,7 +154,6 @@ impl Rows {
 pub(super) struct Arrivals {
     rows: Rows,
     seed: Seed,
-    rate_factor: f64,
     services: Vec<Service>,
     /// The next arrival of each service that has one in this row.
     next: BinaryHeap<Reverse<(u64, u32)>>,
@@ -174,14 +173,9 @@ struct Process {
 }
 
 impl Arrivals {
-    pub(super) fn new(
-        rows: Rows,
-        seed: &Seed,
-        tokens: Vec<TokenDistribution>,
-        rate_factor: f64,
-    ) -> Arrivals {
+    pub(super) fn new(rows: Rows, seed: &Seed, tokens: Vec<TokenDistribution>) -> Arrivals {
         let services = tokens.into_iter().map(|tokens| Service { tokens, row: None }).collect();
-        Arrivals { rows, seed: seed.clone(), rate_factor, services, next: BinaryHeap::new() }
+        Arrivals { rows, seed: seed.clone(), services, next: BinaryHeap::new() }
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Item>, TraceError> {
@@ -214,8 +208,8 @@ impl Arrivals {
             return Ok(false);
         }
         let ordinal = self.rows.ordinal.expect("a row was advanced to");
-        for (index, (service, rate)) in self.services.iter_mut().zip(&self.rows.rates).enumerate() {
-            let rate = rate * self.rate_factor;
+        for (index, (service, &rate)) in self.services.iter_mut().zip(&self.rows.rates).enumerate()
+        {
             if rate == 0.0 {
                 continue;
             }

@@ -437,15 +437,6 @@ fn what_one_service_draws_depends_on_no_other_and_on_no_other_row() {
 }
 
 #[test]
-fn rates_are_multiplied_on_request() {
-    let trace = Trace::open(&fixture("servegen-rates-1d.csv"), &seed()).unwrap();
-    let once = first_of_rates(&trace, 600_000_000).len() as f64;
-    let ten = first_of_rates(&trace.clone().with_rates_times(10.0), 600_000_000).len() as f64;
-    assert!((9.5..10.5).contains(&(ten / once)), "{ten} against {once}");
-    assert_eq!(trace.with_rates_times(0.0).items().count(), 0);
-}
-
-#[test]
 fn several_files_are_one_load() {
     let files = Files::new();
     let one = files.write("one.csv", b"t_s,model,duration_s\n0,b,1\n0,a,2\n5,b,3\n");
