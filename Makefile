@@ -5,11 +5,12 @@
 CARGO ?= cargo
 DEMO_REPORT ?= target/demo.html
 
-.PHONY: help setup build demo test lint bench
+.PHONY: help setup build demo test languages lint bench
 
 help:
 	@echo "make demo   set up, build, replay a recorded load through the default policies, write $(DEMO_REPORT)"
 	@echo "make test   set up, build, run every test"
+	@echo "make languages  the example policies in C and JavaScript: install what npm has, build, test"
 	@echo "make build  set up, leave one self-contained target/release/tidegate"
 	@echo "make lint   formatting and clippy, warnings denied"
 	@echo "make bench  criterion benches, and 'tidegate bench' for the figures a person reads"
@@ -28,6 +29,13 @@ demo: build
 test: setup
 	$(CARGO) test --release --locked --workspace
 	cd policies && $(CARGO) test --locked --workspace
+
+# Fails where a tool is missing; `make test` passes over what it cannot build.
+languages: build
+	npm ci --prefix policies/sdk-js --no-fund --no-audit
+	TIDEGATE=target/release/tidegate policies/sdk-c/build policies/examples/office-hours-c/office_hours.c target/office_hours-c.wasm
+	policies/sdk-js/build policies/examples/office-hours-js/office_hours.js target/office_hours-js.wasm
+	$(CARGO) test --release --locked --workspace --test languages
 
 lint: setup
 	$(CARGO) fmt --all --check

@@ -2,17 +2,27 @@
 //! workspace of their own, for another target, so this calls cargo again, with a target folder that the outer cargo does not
 //! lock and that `build`, `test` and `clippy` share.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+#[path = "build/wrapper.rs"]
+mod wrapper;
 
-const TARGET: &str = "wasm32-unknown-unknown";
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[path = "src/project/guest.rs"]
+mod guest;
+
+use guest::TARGET;
 
 /// Crates, and the names of their components. The first three are embedded; tests load the others.
-const GUESTS: [(&str, &str); 5] = [
+const GUESTS: [(&str, &str); 9] = [
     ("tidegate-knative", "knative"),
     ("tidegate-scale-to-zero", "scale-to-zero"),
     ("tidegate-affinity", "affinity"),
     ("office-hours", "office-hours"),
+    ("spot-first", "spot-first"),
+    ("tenant-budget", "tenant-budget"),
+    ("token-rate", "token-rate"),
+    ("warm-pool", "warm-pool"),
     ("hostile-guest", "hostile"),
 ];
 
@@ -33,12 +43,18 @@ fn build() -> Result<(), String> {
         .expect("the host is a folder of the repository")
         .to_owned();
     let policies = root.join("policies");
-    for source in ["sdk", "settings", "knative", "scale-to-zero", "affinity", "examples"] {
+    for source in
+        ["sdk", "settings", "knative", "scale-to-zero", "affinity", "examples", "templates"]
+    {
         println!("cargo::rerun-if-changed={}", policies.join(source).display());
     }
     for source in ["policies/Cargo.toml", "policies/Cargo.lock", "wit", "fixtures/hostile/guest"] {
         println!("cargo::rerun-if-changed={}", root.join(source).display());
     }
+    for source in ["build.rs", "build"] {
+        println!("cargo::rerun-if-changed={source}");
+    }
+    wrapper::write(&root.join("wit"), &out)?;
     check_std()?;
 
     // OUT_DIR is `<profile's folder>/build/<package>-<hash>/out`, and the hash differs between commands.
@@ -56,45 +72,24 @@ fn build() -> Result<(), String> {
 
 /// Says what to do if there is no std for the guests; cargo alone would say that it cannot find the crate `core`.
 fn check_std() -> Result<(), String> {
-    let asked = Command::new(set("RUSTC"))
-        .args(["--print", "target-libdir", "--target", TARGET])
-        .output()
+    let here = Path::new(".");
+    let stds = guest::count_stds(set("RUSTC").as_ref(), here)
         .map_err(|error| format!("cannot ask rustc for its libraries: {error}"))?;
-    let folder = PathBuf::from(String::from_utf8_lossy(&asked.stdout).trim());
-    let has_std = std::fs::read_dir(&folder).is_ok_and(|entries| {
-        entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
-    });
-    if has_std {
-        return Ok(());
+    match stds {
+        0 => Err(format!(
+            "the policies need Rust's std for {TARGET}, which is not installed: run `make setup`"
+        )),
+        _ => Ok(()),
     }
-    Err(format!(
-        "the policies need Rust's std for {TARGET}, which is not installed: run `make setup`"
-    ))
 }
 
 fn compile(policies: &Path, folder: &Path, root: &Path) -> Result<(), String> {
-    let mut cargo = Command::new(set("CARGO"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(is_of_the_outer_build) {
-            cargo.env_remove(name);
-        }
-    }
-    // Panic messages name source files; with these prefixes a component is the same wherever it is built.
-    let mut flags = vec![format!("--remap-path-prefix={}=/tidegate", root.display())];
-    if let Some(home) = cargo_home() {
-        flags.push(format!("--remap-path-prefix={}=/cargo", home.display()));
-    }
+    let mut cargo = guest::cargo_build(set("CARGO").as_ref(), policies, &[(root, "/tidegate")]);
     cargo
-        .current_dir(policies)
-        .args(["build", "--release", "--locked", "--quiet", "--target", TARGET, "--target-dir"])
+        .args(["--locked", "--quiet", "--target-dir"])
         .arg(folder)
         .args(GUESTS.iter().flat_map(|(package, _)| ["--package", package]))
-        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
-        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-component-ld")
-        .env("CARGO_BUILD_BUILD_DIR", folder)
-        // Empty, not absent: a configuration file may name a wrapper too.
-        .env("RUSTC_WRAPPER", "")
-        .env("RUSTC_WORKSPACE_WRAPPER", "");
+        .env("CARGO_BUILD_BUILD_DIR", folder);
     let done = cargo.output().map_err(|error| format!("cannot run cargo: {error}"))?;
     if done.status.success() {
         return Ok(());
@@ -103,38 +98,8 @@ fn compile(policies: &Path, folder: &Path, root: &Path) -> Result<(), String> {
     Err("the policies in policies/ do not build: see cargo's words below".to_owned())
 }
 
-/// Whether a variable says how the host is built, which is not how its guests are.
-fn is_of_the_outer_build(name: &str) -> bool {
-    const PREFIXES: [&str; 6] = [
-        "CARGO_BUILD_",
-        "CARGO_CFG_",
-        "CARGO_FEATURE_",
-        "CARGO_PKG_",
-        "CARGO_PROFILE_",
-        "CARGO_TARGET_",
-    ];
-    const NAMES: [&str; 10] = [
-        "CARGO_ENCODED_RUSTFLAGS",
-        "CARGO_MANIFEST_DIR",
-        "CARGO_MANIFEST_PATH",
-        "CARGO_PRIMARY_PACKAGE",
-        "CLIPPY_ARGS",
-        "HOST",
-        "OUT_DIR",
-        "PROFILE",
-        "RUSTFLAGS",
-        "TARGET",
-    ];
-    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
-}
-
 fn file_of(package: &str) -> String {
     format!("{}.wasm", package.replace('-', "_"))
-}
-
-fn cargo_home() -> Option<PathBuf> {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
 }
 
 /// A variable that cargo sets for every build script.

@@ -258,7 +258,7 @@ fn a_policy_that_cannot_be_run_ends_with_exit_code_3() {
     assert_snapshot!(fails(folder, &["replay", LONGTAIL, "--quiet", "--policies", &looping]), @r"
     error: cannot replay fixtures/traces/longtail-demo.csv.gz
     cause: hostile does not accept the settings of m-large-c155
-    cause: it used up its fuel of 20,000,000: an endless loop, or too much work for one call
+    cause: it used up its fuel of 20,000,000 in `hostile_guest::Hostile::bind`: an endless loop, or too much work for one call
     exit code 3
     ");
 
@@ -386,6 +386,12 @@ fn a_trace_is_summed_up() {
          ┤▄▁▁████▆                           █████                  █████
        0 ┤████████                       ▂ ▆▆█████                  █████                       ▂▅▃▂▂▂▂▃
           0                                                                                           4h
+
+    between arrivals                  prompt tokens                     output tokens
+            ▄▆█▂                                  ██                            ██
+        ▃ ▆▇████                          ▁▁▅▅▁▁▃▃██                          ▅▅██▇▇
+    █▃▅█████████▇▄▃▁▁  ▁              ▁▁▁▁██████████                    ▁▁▂▂▄▄██████████▆▆▃▃
+    1ms               1h              147      2,154                    15               681
     ");
 }
 

@@ -143,8 +143,8 @@ fn decide_by(policy: ComponentScaling, misbehave: &'static str) -> String {
 
 #[test]
 fn an_endless_loop_ends_and_the_others_are_decided() {
-    assert_snapshot!(decide("loop"), @"
-    0 s, hostile, bad: it used up its share of the fuel: an endless loop, or too much work for one target; hold
+    assert_snapshot!(decide("loop"), @r"
+    0 s, hostile, bad: it used up its share of the fuel in `hostile_guest::Hostile::decide`: an endless loop, or too much work for one target; hold
     alpha: 3 desired
     bad: 1 desired
     omega: 3 desired
@@ -153,8 +153,8 @@ fn an_endless_loop_ends_and_the_others_are_decided() {
 
 #[test]
 fn a_panic_is_told_with_its_place_and_the_others_are_decided() {
-    assert_snapshot!(decide("trap"), @"
-    0 s, hostile, bad: it panicked or gave up on purpose in `hostile_guest::Hostile::decide`; hold
+    assert_snapshot!(decide("trap"), @r"
+    0 s, hostile, bad: it panicked in `hostile_guest::Hostile::decide` at /tidegate/fixtures/hostile/guest/src/lib.rs:83: this target is more than I can bear; hold
     alpha: 3 desired
     bad: 1 desired
     omega: 3 desired
@@ -279,11 +279,11 @@ fn begin(misbehave: &str) -> String {
 
 #[test]
 fn what_goes_wrong_while_binding_and_at_birth_is_told() {
-    assert_snapshot!(begin("bind-loop"), @"it used up its fuel of 20,000,000: an endless loop, or too much work for one call");
-    assert_snapshot!(begin("bind-trap"), @"it panicked or gave up on purpose in `hostile_guest::Hostile::bind`");
+    assert_snapshot!(begin("bind-loop"), @"it used up its fuel of 20,000,000 in `hostile_guest::Hostile::bind`: an endless loop, or too much work for one call");
+    assert_snapshot!(begin("bind-trap"), @"it panicked in `hostile_guest::Hostile::bind` at /tidegate/fixtures/hostile/guest/src/lib.rs:35: no settings please me");
     assert_snapshot!(begin("bind-faults"), @"its answer is larger than 1 MiB");
-    assert_snapshot!(begin("init-loop"), @"it used up its fuel of 120,000: an endless loop, or too much work for a batch of 2 targets");
-    assert_snapshot!(begin("init-trap"), @"it panicked or gave up on purpose in `hostile_guest::Hostile::init`");
+    assert_snapshot!(begin("init-loop"), @"it used up its fuel of 120,000 in `hostile_guest::Hostile::init`: an endless loop, or too much work for a batch of 2 targets");
+    assert_snapshot!(begin("init-trap"), @"it panicked in `hostile_guest::Hostile::init` at /tidegate/fixtures/hostile/guest/src/lib.rs:62: nobody is born here");
     assert_snapshot!(begin("init-few"), @"it gave 0 states for 2 targets");
 }
 
@@ -291,7 +291,7 @@ fn what_goes_wrong_while_binding_and_at_birth_is_told() {
 fn a_policy_that_does_not_explain_or_migrate_hurts_nobody() {
     let mut policy = scaling();
     let batch = batch(&mut policy, &["explain-loop"]);
-    assert_snapshot!(policy.explain(&batch).unwrap_err(), @"it used up its fuel of 20,000,000: an endless loop, or too much work for one target");
+    assert_snapshot!(policy.explain(&batch).unwrap_err(), @"it used up its fuel of 20,000,000 in `hostile_guest::Hostile::explain`: an endless loop, or too much work for one target");
     let states = || States { bytes: vec![7], ends: vec![1] };
     let born = || Births {
         at_ms: 1,
@@ -301,7 +301,7 @@ fn a_policy_that_does_not_explain_or_migrate_hurts_nobody() {
     };
     let from =
         |schema: &str| Inheritance { born: born(), schema: schema.to_owned(), old: states() };
-    assert_snapshot!(policy.migrate(&from("loop/1")).unwrap_err(), @"it used up its fuel of 20,000,000: an endless loop, or too much work for one target");
+    assert_snapshot!(policy.migrate(&from("loop/1")).unwrap_err(), @"it used up its fuel of 20,000,000 in `hostile_guest::Hostile::migrate`: an endless loop, or too much work for one target");
     assert_snapshot!(policy.migrate(&from("other/3")).unwrap_err(), @"layout other/3 is not known");
     assert_eq!(policy.migrate(&from("hostile/0")), Ok(states()));
     assert_eq!(policy.state_schema(), Ok("hostile/1".to_owned()));
@@ -325,14 +325,14 @@ fn five_failures_in_a_row_put_a_policy_aside_for_the_target_that_breaks_it() {
         world.tick();
     }
     world.desired();
-    assert_snapshot!(world.told, @"
-    0 s, hostile, bad: it panicked or gave up on purpose in `hostile_guest::Hostile::decide`; hold
-    2 s, hostile, bad: it panicked or gave up on purpose in `hostile_guest::Hostile::decide`; hold
-    4 s, hostile, bad: it panicked or gave up on purpose in `hostile_guest::Hostile::decide`; hold
-    6 s, hostile, bad: it panicked or gave up on purpose in `hostile_guest::Hostile::decide`; hold
-    8 s, hostile, bad: it panicked or gave up on purpose in `hostile_guest::Hostile::decide`; hold, put aside for 1 s
-    10 s, hostile, bad: it panicked or gave up on purpose in `hostile_guest::Hostile::decide`; hold, put aside for 2 s
-    12 s, hostile, bad: it panicked or gave up on purpose in `hostile_guest::Hostile::decide`; hold, put aside for 4 s
+    assert_snapshot!(world.told, @r"
+    0 s, hostile, bad: it panicked in `hostile_guest::Hostile::decide` at /tidegate/fixtures/hostile/guest/src/lib.rs:83: this target is more than I can bear; hold
+    2 s, hostile, bad: it panicked in `hostile_guest::Hostile::decide` at /tidegate/fixtures/hostile/guest/src/lib.rs:83: this target is more than I can bear; hold
+    4 s, hostile, bad: it panicked in `hostile_guest::Hostile::decide` at /tidegate/fixtures/hostile/guest/src/lib.rs:83: this target is more than I can bear; hold
+    6 s, hostile, bad: it panicked in `hostile_guest::Hostile::decide` at /tidegate/fixtures/hostile/guest/src/lib.rs:83: this target is more than I can bear; hold
+    8 s, hostile, bad: it panicked in `hostile_guest::Hostile::decide` at /tidegate/fixtures/hostile/guest/src/lib.rs:83: this target is more than I can bear; hold, put aside for 1 s
+    10 s, hostile, bad: it panicked in `hostile_guest::Hostile::decide` at /tidegate/fixtures/hostile/guest/src/lib.rs:83: this target is more than I can bear; hold, put aside for 2 s
+    12 s, hostile, bad: it panicked in `hostile_guest::Hostile::decide` at /tidegate/fixtures/hostile/guest/src/lib.rs:83: this target is more than I can bear; hold, put aside for 4 s
     alpha: 3 desired
     bad: 1 desired
     ");
@@ -346,8 +346,8 @@ fn a_stage_that_holds_keeps_the_last_decision() {
     world.ready(0, 2);
     world.tick();
     world.desired();
-    assert_snapshot!(world.told, @"
-    2 s, hostile, bad: it panicked or gave up on purpose in `hostile_guest::Hostile::decide`; hold
+    assert_snapshot!(world.told, @r"
+    2 s, hostile, bad: it panicked in `hostile_guest::Hostile::decide` at /tidegate/fixtures/hostile/guest/src/lib.rs:84: two is one too many; hold
     bad: 3 desired
     ");
 }
@@ -361,8 +361,8 @@ fn a_stage_that_is_skipped_lets_the_proposal_pass() {
     let mut world = World::new(stages, &[("bad", &["", "trap"])]);
     world.step(Vec::new());
     world.desired();
-    assert_snapshot!(world.told, @"
-    0 s, second, bad: it panicked or gave up on purpose in `hostile_guest::Hostile::decide`; skip
+    assert_snapshot!(world.told, @r"
+    0 s, second, bad: it panicked in `hostile_guest::Hostile::decide` at /tidegate/fixtures/hostile/guest/src/lib.rs:83: this target is more than I can bear; skip
     bad: 3 desired
     ");
 }
@@ -393,8 +393,8 @@ fn a_stage_with_a_fallback_asks_it_about_the_target_that_failed_and_no_other() {
     let mut world = World::new(vec![stage], &[("alpha", &[""]), ("bad", &["trap"])]);
     world.step(Vec::new());
     world.desired();
-    assert_snapshot!(world.told, @"
-    0 s, hostile, bad: it panicked or gave up on purpose in `hostile_guest::Hostile::decide`; fallback
+    assert_snapshot!(world.told, @r"
+    0 s, hostile, bad: it panicked in `hostile_guest::Hostile::decide` at /tidegate/fixtures/hostile/guest/src/lib.rs:83: this target is more than I can bear; fallback
     alpha: 3 desired
     bad: 5 desired
     ");
@@ -436,8 +436,8 @@ fn a_stage_that_closes_is_not_asked_again() {
     world.ready(1, 1);
     world.tick();
     world.desired();
-    assert_snapshot!(world.told, @"
-    2 s, hostile, bad: it panicked or gave up on purpose in `hostile_guest::Hostile::decide`; closed
+    assert_snapshot!(world.told, @r"
+    2 s, hostile, bad: it panicked in `hostile_guest::Hostile::decide` at /tidegate/fixtures/hostile/guest/src/lib.rs:84: two is one too many; closed
     alpha: 3 desired
     bad: 3 desired
     ");
@@ -511,9 +511,9 @@ fn refusal_of(fixture: &str) -> String {
 
 #[test]
 fn a_start_function_that_misbehaves_is_found_when_the_component_is_loaded() {
-    assert_snapshot!(refusal_of("loops-at-start"), @"
+    assert_snapshot!(refusal_of("loops-at-start"), @r"
     error: the component does not start
-    cause: it used up its fuel of 20,000,000: an endless loop, or too much work for one call
+    cause: it used up its fuel of 20,000,000 in `start`: an endless loop, or too much work for one call
      hint: do less in a start function or a static initialiser
     ");
     assert_snapshot!(refusal_of("traps-at-start"), @"
@@ -546,7 +546,7 @@ fn a_component_that_declares_too_much_is_not_compiled() {
     ");
     assert_snapshot!(refusal_of("declares-memories"), @"
     error: the component declares 50 memories, and one is allowed
-     hint: link everything into one module
+     hint: link everything into one module, or raise `limits.memories` in the policies file
     ");
     assert_snapshot!(refusal_of("declares-table"), @"
     error: the component declares tables of 4294967295 elements, more than the limit of 10000

@@ -12,7 +12,7 @@ use support::{
 use tidegate::backend::sim::{Fault, Faults, Sim, SimInputError};
 use tidegate::backend::{Backend as _, Books as _};
 use tidegate::definitions::model::{LoadPath, Model};
-use tidegate::engine::{Bounds, Phase, Plan, TargetId};
+use tidegate::engine::{Bounds, Phase, Plan};
 use tidegate::seed::Seed;
 use tidegate::time::Time;
 use tidegate::trace::{Item, Work};
@@ -164,7 +164,7 @@ fn a_burst_on_one_warm_replica_waits_as_long_as_arithmetic_says() {
     let mut hand = by_hand(world(gpt_j(5.7, 5.0), 1), load);
     hand.apply(vec![start(0, 0)]);
     hand.until(200.0);
-    let summary = hand.sim.summary(TARGET);
+    let summary = hand.sim.summary(TARGET.index());
     assert_eq!((summary.requests.served, summary.requests.waited), (100, 99));
     let waits = summary.wait_s;
     assert!((waits.p50 - 19.6).abs() < 0.02 && (waits.max - 39.6).abs() < 0.02, "{waits:?}");
@@ -180,7 +180,7 @@ fn only_the_first_request_waits_for_what_only_the_first_waits_for() {
         hand.apply(vec![start(0, 0)]);
         hand.until(130.0);
         let busy = hand.reports().iter().map(|report| report.values[0]).sum::<f64>();
-        (hand.sim.summary(TARGET).requests.served, busy)
+        (hand.sim.summary(TARGET.index()).requests.served, busy)
     };
     let (cold, warm) = (times(6.0), times(0.0));
     assert_eq!((cold.0, warm.0), (2, 2));
@@ -195,7 +195,7 @@ fn a_draining_replica_ends_what_it_has_and_takes_nothing_more() {
     hand.until(52.0);
     hand.apply(vec![drain(0)]);
     hand.until(80.0);
-    let requests = hand.sim.summary(TARGET).requests;
+    let requests = hand.sim.summary(TARGET.index()).requests;
     assert_eq!((requests.served, requests.unfinished), (1, 1));
     // That it drains is no news that the engine is woken for.
     assert_snapshot!(hand.phases(), @r"
@@ -218,7 +218,7 @@ fn grace_that_is_over_fails_what_a_draining_replica_still_has() {
     hand.until(52.0);
     hand.apply(vec![drain(0)]);
     assert_eq!(hand.reaches(0, &Phase::Gone), 57.0);
-    let summary = hand.sim.summary(TARGET);
+    let summary = hand.sim.summary(TARGET.index());
     assert_eq!((summary.requests.failed, summary.requests.served), (1, 0));
 }
 
@@ -237,7 +237,7 @@ fn waiting_and_running_requests_expire_and_leave_their_places_to_others() {
     hand.apply(vec![start(0, 0)]);
     hand.until(80.0);
     // The first runs out at 60 s; the second has 1 s of its 9.5 then; the third runs out while it waits or runs.
-    let requests = hand.sim.summary(TARGET).requests;
+    let requests = hand.sim.summary(TARGET.index()).requests;
     assert_eq!((requests.expired, requests.served, requests.unfinished), (3, 0, 0));
 }
 
@@ -247,7 +247,7 @@ fn a_prompt_larger_than_the_cache_fails_and_weights_larger_than_the_gpu_never_ge
     let mut hand = by_hand(world(llama_8b(), 8), arrivals(0, [100.0], huge));
     hand.apply(vec![start(0, 0)]);
     hand.until(101.0);
-    assert_eq!(hand.sim.summary(TARGET).requests.failed, 1);
+    assert_eq!(hand.sim.summary(TARGET.index()).requests.failed, 1);
     let model = Model { weights_gb: 60.0, ..llama_8b() };
     let mut hand = by_hand(world(model, 8), arrivals(0, [100.0], CHAT));
     hand.apply(vec![start(0, 0)]);
@@ -269,9 +269,9 @@ fn started_minutes_are_billed_from_container_start_to_end() {
     hand.until(started_s + 60.0);
     let minute = 1.28 + 4.0 * 0.01 + 32.0 * 0.005;
     let cost = |hand: &ByHand, minutes: u64| {
-        let summary = hand.sim.summary(TARGET);
+        let summary = hand.sim.summary(TARGET.index());
         assert_eq!((summary.replica_minutes, summary.gpu_minutes), (minutes, minutes));
-        assert_eq!(hand.sim.cost(TARGET), summary.cost);
+        assert_eq!(hand.sim.cost(TARGET.index()), summary.cost);
         assert!((summary.cost - minutes as f64 / 60.0 * minute).abs() < 1e-9, "{summary:?}");
     };
     cost(&hand, 2);
@@ -289,7 +289,7 @@ fn a_plan_that_is_not_newer_than_the_last_is_refused() {
     let stale = Plan { generation: 1, actions: vec![start(1, 0)], ..Plan::default() };
     hand.sim.apply(&stale);
     hand.until(100.0);
-    assert_eq!(hand.sim.summary(TARGET).max_replicas, 1);
+    assert_eq!(hand.sim.summary(TARGET.index()).max_replicas, 1);
 }
 
 #[test]
@@ -356,7 +356,7 @@ fn about_as_many_starts_fail_as_a_fault_asks() {
             let mut hand = by_hand(world, arrivals(0, [1e4], CHAT));
             hand.apply(vec![start(ordinal, 0)]);
             hand.until(200.0);
-            hand.sim.summary(TARGET).cold_starts == 0
+            hand.sim.summary(TARGET.index()).cold_starts == 0
         };
         (0..400).filter(|ordinal| one(*ordinal)).count()
     };
@@ -501,8 +501,8 @@ fn every_second_is_reported_once_and_in_time_for_its_tick() {
 
 /// Whether every request of every service is accounted for.
 fn adds_up(ran: &Ran) -> bool {
-    (0..ran.names.len() as u32).all(|index| {
-        let requests = ran.sim.summary(TargetId(index)).requests;
+    (0..ran.names.len()).all(|index| {
+        let requests = ran.sim.summary(index).requests;
         let sum = requests.served + requests.expired + requests.failed + requests.unfinished;
         requests.arrived == sum
     })
@@ -627,6 +627,6 @@ fn speed_of_a_dense_and_of_a_quiet_load() {
             whole.max_replicas,
             (all_s - engine_s) * 1e9 / whole.requests.arrived as f64
         );
-        println!("  {whole:?} {:?}", sim.summary(TargetId(0)).requests);
+        println!("  {whole:?} {:?}", sim.summary(0).requests);
     }
 }

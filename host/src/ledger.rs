@@ -95,6 +95,9 @@ pub struct ServiceOutcome {
 pub struct ChangeNote {
     /// Seconds since the start.
     pub at_s: f64,
+    /// The pool of the service that it is about, where the service has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// Replicas wanted before; `null`: nothing had been decided.
     pub from: Option<u32>,
     /// Replicas wanted now.

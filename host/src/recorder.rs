@@ -22,8 +22,8 @@ const SERVICES_NAMED: usize = 3;
 /// What a run came to, as far as a recorder can say.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// Targets in the engine's order, each with its entries into panic mode.
-    pub targets: Vec<(ServiceOutcome, u64)>,
+    /// Services by position, each with its entries into panic mode.
+    pub services: Vec<(ServiceOutcome, u64)>,
     /// GPUs by class.
     pub classes: Vec<ClassOutcome>,
     /// Policies that failed.
@@ -36,11 +36,24 @@ pub struct Record {
     pub end: Time,
 }
 
+/// A service that is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// Its name.
+    pub name: String,
+    /// The model that it serves.
+    pub model: String,
+    /// The names of its pools, each a target of the engine.
+    pub pools: Vec<String>,
+}
+
 /// A recorder of one run.
 pub struct Recorder {
     start: Time,
     end: Time,
-    targets: Vec<Recorded>,
+    services: Vec<Recorded>,
+    /// Of each target of the engine: positions of its service, and of its pool there.
+    pool_of: Vec<(usize, usize)>,
     step_ms: u64,
     /// Steps that are complete.
     closed: usize,
@@ -53,10 +66,8 @@ pub struct Recorder {
 
 struct Recorded {
     outcome: ServiceOutcome,
+    pools: Vec<Pool>,
     panics: u64,
-    in_panic: bool,
-    desired: u32,
-    ready: u32,
     waiting: u32,
     /// Of the step under way.
     demand_sum: f64,
@@ -64,18 +75,44 @@ struct Recorded {
     cost: f64,
 }
 
+/// A target as it was last seen.
+struct Pool {
+    name: String,
+    in_panic: bool,
+    desired: u32,
+    ready: u32,
+}
+
+impl Recorded {
+    /// What a pool is called: by its service alone where that has no other.
+    fn name_of(&self, pool: usize) -> String {
+        let service = &self.outcome.name;
+        match self.pools.as_slice() {
+            [_] => service.clone(),
+            pools => format!("{service}/{}", pools[pool].name),
+        }
+    }
+
+    fn sum(&self, of: fn(&Pool) -> u32) -> u32 {
+        self.pools.iter().map(of).fold(0, u32::saturating_add)
+    }
+}
+
 impl Recorder {
-    /// A recorder for a run from `start` on, with the name and the model of each target, in the engine's order.
-    pub fn new(start: Time, tick_ms: u64, targets: Vec<(String, String)>) -> Recorder {
+    /// A recorder for a run from `start` on. The engine's targets are the services' pools, one service after the other.
+    pub fn new(start: Time, tick_ms: u64, services: Vec<Watched>) -> Recorder {
         // Even, so that halving leaves nothing over.
-        let points_at_most = (POINTS_IN_ALL / targets.len().max(1)).clamp(64, POINTS_AT_MOST) & !1;
+        let points_at_most = (POINTS_IN_ALL / services.len().max(1)).clamp(64, POINTS_AT_MOST) & !1;
         let step_ms = tick_ms.max(1);
-        let recorded = |(name, model): (String, String)| Recorded {
+        let pools = |(at, service): (usize, &Watched)| {
+            (0..service.pools.len()).map(move |pool| (at, pool)).collect::<Vec<_>>()
+        };
+        let pool_of = services.iter().enumerate().flat_map(pools).collect();
+        let pool = |name| Pool { name, in_panic: false, desired: 0, ready: 0 };
+        let recorded = |Watched { name, model, pools }: Watched| Recorded {
             outcome: ServiceOutcome { name, model, changes: Vec::new(), series: Series::default() },
+            pools: pools.into_iter().map(pool).collect(),
             panics: 0,
-            in_panic: false,
-            desired: 0,
-            ready: 0,
             waiting: 0,
             demand_sum: 0.0,
             waiting_most: 0,
@@ -84,7 +121,8 @@ impl Recorder {
         Recorder {
             start,
             end: start,
-            targets: targets.into_iter().map(recorded).collect(),
+            services: services.into_iter().map(recorded).collect(),
+            pool_of,
             step_ms,
             closed: 0,
             points_at_most,
@@ -99,12 +137,14 @@ impl Recorder {
     pub fn see(&mut self, engine: &Engine, seen: &Observation, plan: &Plan, books: &impl Books) {
         // Reports are on the seconds before this moment, all else is on the moment itself.
         for event in &seen.events {
-            if let Event::Report(id, report) = event {
-                let target = &mut self.targets[id.index()];
+            if let Event::Report(id, report) | Event::Scraped(id, report) = event {
+                // Each pool is told the load of the whole service.
+                let (service, 0) = self.pool_of[id.index()] else { continue };
+                let service = &mut self.services[service];
                 let demand = report.values[Signal::Concurrency as usize];
-                target.demand_sum += if demand.is_nan() { 0.0 } else { demand };
-                target.waiting = report.waiting;
-                target.waiting_most = target.waiting_most.max(report.waiting);
+                service.demand_sum += if demand.is_nan() { 0.0 } else { demand };
+                service.waiting = report.waiting;
+                service.waiting_most = service.waiting_most.max(report.waiting);
             }
         }
         self.close_until(seen.at, books);
@@ -115,6 +155,7 @@ impl Recorder {
                 Event::Nodes(_) => {}
                 Event::Replica(id, _) => touched.push(id.target),
                 Event::Report(id, _)
+                | Event::Scraped(id, _)
                 | Event::Counted(id, _)
                 | Event::Waiting(id)
                 | Event::GatewayAnswers(id, _) => touched.push(*id),
@@ -137,7 +178,7 @@ impl Recorder {
             self.note_failure(FailureNote {
                 at_s: self.seconds(seen.at),
                 stage: PLACEMENT.to_owned(),
-                services: vec![self.targets[unplaced.target.index()].outcome.name.clone()],
+                services: vec![self.name_of(unplaced.target)],
                 message: match unplaced.reason.as_str() {
                     "" => "no node takes a replica".to_owned(),
                     reason => reason.to_owned(),
@@ -148,8 +189,7 @@ impl Recorder {
         }
         for failure in &plan.failures {
             let services = failure.targets.iter().take(SERVICES_NAMED);
-            let services =
-                services.map(|id| self.targets[id.index()].outcome.name.clone()).collect();
+            let services = services.map(|id| self.name_of(*id)).collect();
             self.note_failure(FailureNote {
                 at_s: self.seconds(seen.at),
                 stage: failure.stage.clone(),
@@ -159,6 +199,11 @@ impl Recorder {
                 times: 1,
             });
         }
+    }
+
+    fn name_of(&self, target: TargetId) -> String {
+        let (service, pool) = self.pool_of[target.index()];
+        self.services[service].name_of(pool)
     }
 
     /// Notes a failure, or counts it where the like of it is known.
@@ -182,12 +227,12 @@ impl Recorder {
             self.close(1, books);
         }
         let step_s = self.step_ms as f64 / 1e3;
-        let mut targets: Vec<(ServiceOutcome, u64)> =
-            self.targets.into_iter().map(|target| (target.outcome, target.panics)).collect();
-        targets.iter_mut().for_each(|(outcome, _)| outcome.series.step_s = step_s);
+        let mut services: Vec<(ServiceOutcome, u64)> =
+            self.services.into_iter().map(|service| (service.outcome, service.panics)).collect();
+        services.iter_mut().for_each(|(outcome, _)| outcome.series.step_s = step_s);
         self.classes.iter_mut().for_each(|class| class.step_s = step_s);
         Record {
-            targets,
+            services,
             classes: self.classes,
             failures: self.failures,
             failures_left_out: self.failures_left_out,
@@ -203,10 +248,12 @@ impl Recorder {
     fn look_at(&mut self, engine: &Engine, id: TargetId) {
         let view = engine.view(id);
         let in_panic = engine.output(id, "in-panic") == 1.0;
-        let target = &mut self.targets[id.index()];
-        target.panics += u64::from(in_panic && !target.in_panic);
-        target.in_panic = in_panic;
-        (target.desired, target.ready) = (view.desired, view.ready);
+        let (service, pool) = self.pool_of[id.index()];
+        let service = &mut self.services[service];
+        let pool = &mut service.pools[pool];
+        service.panics += u64::from(in_panic && !pool.in_panic);
+        pool.in_panic = in_panic;
+        (pool.desired, pool.ready) = (view.desired, view.ready);
     }
 
     fn note_change(&mut self, at: Time, change: &Change) {
@@ -215,7 +262,10 @@ impl Recorder {
             return;
         }
         let at_s = self.seconds(at);
-        let target = &mut self.targets[change.target.index()];
+        let (service, pool) = self.pool_of[change.target.index()];
+        let service = &mut self.services[service];
+        let has_pools = service.pools.len() > 1;
+        let pool = &service.pools[pool];
         let mut clamps: Vec<String> = Vec::new();
         for clamp in &change.clamps {
             let rule = match clamp.rule {
@@ -229,13 +279,14 @@ impl Recorder {
                 clamps.push(told);
             }
         }
-        target.outcome.changes.push(ChangeNote {
+        service.outcome.changes.push(ChangeNote {
             at_s,
+            pool: has_pools.then(|| pool.name.clone()),
             from: change.from,
             to: change.to,
-            ready: target.ready,
-            waiting: target.waiting,
-            in_panic: target.in_panic,
+            ready: pool.ready,
+            waiting: service.waiting,
+            in_panic: pool.in_panic,
             reason: reason_of(change).to_owned(),
             clamps,
         });
@@ -261,24 +312,26 @@ impl Recorder {
     /// Completes `steps` steps in which nothing happened but in the last.
     fn close(&mut self, steps: usize, books: &impl Books) {
         let step_s = self.step_ms as f64 / 1e3;
-        for (target, position) in self.targets.iter_mut().zip(0..) {
-            let cost = books.cost(TargetId(position));
-            let longest_wait_s = books.take_longest_wait_us(TargetId(position)) as f64 / 1e6;
-            let series = &mut target.outcome.series;
-            let before = target.cost;
+        for (position, service) in self.services.iter_mut().enumerate() {
+            let cost = books.cost(position);
+            let longest_wait_s = books.take_longest_wait_us(position) as f64 / 1e6;
+            let desired = service.sum(|pool| pool.desired);
+            let ready = service.sum(|pool| pool.ready);
+            let series = &mut service.outcome.series;
+            let before = service.cost;
             for nth in 0..steps {
                 let in_last = |value: f64| if nth + 1 == steps { value } else { 0.0 };
-                series.demand.push(round(in_last(target.demand_sum / step_s), 1e3));
-                series.waiting.push(if nth + 1 == steps { target.waiting_most } else { 0 });
-                series.desired.push(target.desired);
-                series.ready.push(target.ready);
+                series.demand.push(round(in_last(service.demand_sum / step_s), 1e3));
+                series.waiting.push(if nth + 1 == steps { service.waiting_most } else { 0 });
+                series.desired.push(desired);
+                series.ready.push(ready);
                 series.wait_s.push(round(in_last(longest_wait_s), 1e3));
                 let share = (nth + 1) as f64 / steps as f64;
                 series.cost.push(round(before + (cost - before) * share, 1e6));
             }
-            target.cost = cost;
-            target.demand_sum = 0.0;
-            target.waiting_most = 0;
+            service.cost = cost;
+            service.demand_sum = 0.0;
+            service.waiting_most = 0;
         }
         for (position, class) in books.classes().iter().enumerate() {
             if position == self.classes.len() {
@@ -294,8 +347,8 @@ impl Recorder {
     fn double(&mut self) {
         let later =
             |list: &mut Vec<u32>| *list = list.chunks(2).map(|pair| pair[pair.len() - 1]).collect();
-        for target in &mut self.targets {
-            let series = &mut target.outcome.series;
+        for service in &mut self.services {
+            let series = &mut service.outcome.series;
             series.demand = series
                 .demand
                 .chunks(2)
@@ -320,7 +373,7 @@ impl Recorder {
 
 /// The words of the stage that made the difference: the last that wanted something else than was proposed to it. Where that one
 /// had nothing to say in this step, those of the last one that had.
-fn reason_of(change: &Change) -> &str {
+pub(crate) fn reason_of(change: &Change) -> &str {
     let within_bounds = |stage: &str, wanted: u32| {
         let clamp = change.clamps.iter().find(|clamp| {
             clamp.stage == stage && clamp.from == wanted && clamp.rule != ClampRule::Activation

@@ -4,20 +4,22 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use crate::backend::Backend;
 use crate::backend::sim::{self, Faults, Sim, SimError, SimInput, SimInputError, SimService};
 use crate::definitions::model::Catalogue;
 use crate::definitions::node::Fleet;
 use crate::definitions::profile::Profile;
 use crate::definitions::service::Service;
-use crate::definitions::settings::LimitsError;
+use crate::definitions::settings::{LimitsError, PoolLimits};
 use crate::engine::{
-    BindTargetError, Engine, Observation, Options, Owner, Plan, Stage, TargetName, TargetSpec,
+    BindTargetError, Bounds, Engine, Observation, Options, Owner, Plan, Stage, TargetName,
+    TargetSpec,
 };
 use crate::gateway::Limits;
 use crate::journal::{API_VERSION, Header, Journal};
 use crate::ledger::{Outcome, PolicyNote, Setup, Sums};
 use crate::policy::{CallError, PlacementPolicy};
-use crate::recorder::{Record, Recorder};
+use crate::recorder::{Record, Recorder, Watched};
 use crate::run::run;
 use crate::seed::Seed;
 use crate::time::Time;
@@ -127,12 +129,32 @@ pub struct Replay {
     /// What the policies may take.
     policy_limits: Option<crate::policy::Limits>,
     setup: Setup,
-    /// Name and model of each service, in the engine's order.
-    services: Vec<(String, String)>,
+    services: Vec<Watched>,
     warnings: Vec<String>,
     start: Time,
     /// When the load is over.
     load_ends: Time,
+    /// No step is made after that.
+    last: Time,
+}
+
+/// A simulator that ends after a moment. It is cut off before a step, so that the steps until then are those of a whole run.
+struct Until<'a> {
+    sim: &'a mut Sim<Items>,
+    last: Time,
+}
+
+impl Backend for Until<'_> {
+    type Error = SimError<TraceError>;
+
+    async fn advance(&mut self, wake_at: Time) -> Result<Option<Observation>, Self::Error> {
+        let seen = self.sim.advance(wake_at).await?;
+        Ok(seen.filter(|seen| seen.at <= self.last))
+    }
+
+    fn apply(&mut self, plan: &Plan) {
+        self.sim.apply(plan);
+    }
 }
 
 impl Replay {
@@ -154,9 +176,13 @@ impl Replay {
         let mut specs = Vec::with_capacity(services.len());
         let mut simulated = Vec::with_capacity(services.len());
         for (service, _) in &services {
-            let kept = service.limits(&profile.settings)?;
+            let pools = service.pools(&profile.settings)?;
+            let settled =
+                |bounds: Bounds| bounds.min.max(u32::from(!profile.cluster.enable_scale_to_zero));
             simulated.push(SimService {
                 name: service.name.clone(),
+                pools: pools.iter().map(|pool| pool.name.clone()).collect(),
+                wakes: pools.iter().position(|pool| pool.wakes).unwrap_or(0),
                 model: service.model.clone(),
                 needs: service.needs,
                 limits: Limits {
@@ -166,29 +192,22 @@ impl Replay {
                     timeout_us: Some((service.timeout_s * MICROSECONDS) as u64),
                 },
                 grace_us: None,
-                settled_at: kept.bounds.min.max(u32::from(!profile.cluster.enable_scale_to_zero)),
+                settled_at: pools.iter().map(|pool| settled(pool.limits.bounds)).sum(),
             });
-            specs.push(TargetSpec {
-                name: TargetName::of_service(&service.name),
-                tenant: TENANT.to_owned(),
-                owner: Owner::Tidegate,
-                bounds: kept.bounds,
-                activation: kept.activation,
-                is_reachable: Some(true),
-                scaling_settings: own_settings
-                    .iter()
-                    .map(|own| service.scaling_document(own, &profile.settings))
-                    .collect(),
-                placement_settings: service
-                    .placement_document(&placement_settings, &profile.settings),
-                needs: service.needs,
-                weights_bytes: (service.model.weights_gb * 1e9) as u64,
-            });
+            specs.extend(target_specs(
+                service,
+                pools,
+                Owner::Tidegate,
+                (&own_settings, &placement_settings),
+                &profile,
+            ));
         }
         engine.add_targets(start, specs)?;
-        // What the profile's reader said, every policy says again.
-        let of_policies =
-            engine.warnings().iter().filter(|warning| !warning.contains(": profile."));
+        // What the readers of profile and services said, every policy says again.
+        let is_said = |warning: &&String| {
+            warning.contains(": profile.") || warning.contains(": service.annotations.")
+        };
+        let of_policies = engine.warnings().iter().filter(|warning| !is_said(warning));
         warnings.extend(of_policies.cloned());
         warnings.extend(setting.faults.faults.iter().map(|fault| format!("played: {fault}")));
 
@@ -225,16 +244,41 @@ impl Replay {
             tick_ms,
             until: setting.until_ms.map(|ms| start + ms),
         };
+        let pools: Vec<Vec<String>> =
+            input.services.iter().map(|service| service.pools.clone()).collect();
         let sim = Sim::new(input, items)?;
-        let services =
-            services.into_iter().map(|(service, _)| (service.name, service.model.name)).collect();
+        let services = services
+            .into_iter()
+            .zip(pools)
+            .map(|((service, _), pools)| Watched {
+                name: service.name,
+                model: service.model.name,
+                pools,
+            })
+            .collect();
         let policy_limits = policies.limits;
-        Ok(Replay { engine, sim, policy_limits, setup, services, warnings, start, load_ends })
+        let last = Time::NEVER;
+        Ok(Replay { engine, sim, policy_limits, setup, services, warnings, start, load_ends, last })
     }
 
     /// What is worth a warning before it runs.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// When it begins.
+    pub fn start(&self) -> Time {
+        self.start
+    }
+
+    /// Its engine, which has made no step yet.
+    pub fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    /// Lets it end after the last step at `moment` or before, which are the steps that it would have made anyway.
+    pub fn end_after(&mut self, moment: Time) {
+        self.last = moment;
     }
 
     /// How long the load is. Milliseconds.
@@ -249,21 +293,38 @@ impl Replay {
     ///
     /// When the load cannot be read to its end.
     pub fn run(
-        mut self,
+        self,
         journal: Option<&mut dyn Write>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Outcome, ReplayError> {
+        let start = self.start;
+        let mut watch =
+            |_: &mut Engine, seen: &Observation, _: &Plan| progress(seen.at.since(start));
+        self.run_watched(journal, &mut watch).map(|(outcome, _)| outcome)
+    }
+
+    /// The same; `watch` sees every step once it is planned, and the engine is handed back as it is in the end.
+    ///
+    /// # Errors
+    ///
+    /// When the load cannot be read to its end.
+    pub fn run_watched(
+        mut self,
+        journal: Option<&mut dyn Write>,
+        watch: &mut dyn FnMut(&mut Engine, &Observation, &Plan),
+    ) -> Result<(Outcome, Engine), ReplayError> {
         let mut journal = match journal {
             None => Journal::none(),
             Some(to) => Journal::new(to, &Header::of(&self.engine, self.start, self.policy_limits)),
         };
         let mut recorder = Recorder::new(self.start, self.setup.tick_ms, self.services);
-        let start = self.start;
-        let mut watch = |engine: &Engine, seen: &Observation, plan: &Plan, sim: &mut Sim<Items>| {
-            recorder.see(engine, seen, plan, sim);
-            progress(seen.at.since(start));
-        };
-        let running = run(&mut self.engine, &mut self.sim, &mut journal, &mut watch);
+        let mut see =
+            |engine: &mut Engine, seen: &Observation, plan: &Plan, world: &mut Until<'_>| {
+                recorder.see(engine, seen, plan, world.sim);
+                watch(engine, seen, plan);
+            };
+        let mut world = Until { sim: &mut self.sim, last: self.last };
+        let running = run(&mut self.engine, &mut world, &mut journal, &mut see);
         tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime without drivers needs nothing from the system")
@@ -272,8 +333,38 @@ impl Replay {
             self.warnings.push(format!("the journal ends early: {error}"));
         }
         let record = recorder.finish(&self.sim);
-        Ok(outcome(self.setup, self.warnings, &self.sim, record))
+        Ok((outcome(self.setup, self.warnings, &self.sim, record), self.engine))
     }
+}
+
+/// What the engine is told about the pools of `service`, with the settings of the stages and those of the placement policy.
+pub(crate) fn target_specs(
+    service: &Service,
+    pools: Vec<PoolLimits>,
+    owner: Owner,
+    (own_settings, placement_settings): (&[serde_json::Value], &serde_json::Value),
+    profile: &Profile,
+) -> Vec<TargetSpec> {
+    let spec = |pool: PoolLimits| TargetSpec {
+        name: TargetName { pool: pool.name, ..TargetName::of_service(&service.name) },
+        tenant: TENANT.to_owned(),
+        owner,
+        bounds: pool.limits.bounds,
+        activation: pool.limits.activation,
+        is_reachable: Some(true),
+        scaling_settings: own_settings
+            .iter()
+            .map(|own| service.scaling_document(own, &profile.settings))
+            .collect(),
+        placement_settings: service.placement_document(
+            &pool.pod,
+            placement_settings,
+            &profile.settings,
+        ),
+        needs: service.needs,
+        weights_bytes: (service.model.weights_gb * 1e9) as u64,
+    };
+    pools.into_iter().map(spec).collect()
 }
 
 /// The sums of the simulator and the record of the decisions as one document.
@@ -283,7 +374,14 @@ fn outcome(
     sim: &Sim<Items>,
     record: Record,
 ) -> Outcome {
-    let Record { targets, classes, failures, changes_left_out, failures_left_out, end: _ } = record;
+    let Record {
+        services: recorded,
+        classes,
+        failures,
+        changes_left_out,
+        failures_left_out,
+        end: _,
+    } = record;
     for (left_out, what) in [(changes_left_out, "changes"), (failures_left_out, "failures")] {
         if left_out > 0 {
             warnings.push(format!("{left_out} further {what} are not listed"));
@@ -291,9 +389,9 @@ fn outcome(
     }
     setup.duration_s = sim.at().since(Time(setup.start_ms)) as f64 / 1e3;
     let mut sums = Sums { whole: sim.whole_summary(), services: BTreeMap::new() };
-    let mut services = Vec::with_capacity(targets.len());
-    for ((service, panics), position) in targets.into_iter().zip(0..) {
-        let mut summary = sim.summary(crate::engine::TargetId(position));
+    let mut services = Vec::with_capacity(recorded.len());
+    for (position, (service, panics)) in recorded.into_iter().enumerate() {
+        let mut summary = sim.summary(position);
         summary.panics = panics;
         sums.whole.panics += panics;
         sums.services.insert(service.name.clone(), summary);

@@ -15,7 +15,7 @@ pub async fn run<B: Backend>(
     engine: &mut Engine,
     backend: &mut B,
     journal: &mut Journal<'_>,
-    watch: &mut impl FnMut(&Engine, &Observation, &Plan, &mut B),
+    watch: &mut impl FnMut(&mut Engine, &Observation, &Plan, &mut B),
 ) -> Result<(), B::Error> {
     let mut wake_at = Time::ZERO;
     while let Some(seen) = backend.advance(wake_at).await? {

@@ -77,7 +77,10 @@ impl ByHand {
             Event::Replica(id, phase) => Some(format!("{at_s:>8.3}  {} {phase:?}\n", id.ordinal)),
             Event::Nodes(nodes) => Some(format!("{at_s:>8.3}  {} nodes\n", nodes.len())),
             Event::Waiting(_) => Some(format!("{at_s:>8.3}  waiting\n")),
-            Event::Report(..) | Event::Counted(..) | Event::GatewayAnswers(..) => None,
+            Event::Report(..)
+            | Event::Scraped(..)
+            | Event::Counted(..)
+            | Event::GatewayAnswers(..) => None,
         };
         self.seen.iter().filter_map(line).collect()
     }
@@ -87,6 +90,7 @@ impl ByHand {
             Event::Report(_, report) => Some(*report),
             Event::Replica(..)
             | Event::Nodes(_)
+            | Event::Scraped(..)
             | Event::Waiting(_)
             | Event::Counted(..)
             | Event::GatewayAnswers(..) => None,

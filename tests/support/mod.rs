@@ -10,7 +10,7 @@ use tidegate::definitions::model::{LoadPath, Loader, Model};
 use tidegate::definitions::node::{Fleet, GpuClass, Machine};
 use tidegate::engine::{
     Action, Bounds, Engine, Event, Node, Observation, OnFailure, Options, Owner, Plan, Resources,
-    Stage, TargetId, TargetName, TargetSpec,
+    Stage, TargetName, TargetSpec,
 };
 use tidegate::gateway::Limits;
 use tidegate::ledger::Summary;
@@ -127,6 +127,8 @@ pub fn fleet(count: u32, gpus: u32, class: &GpuClass) -> Fleet {
 
 pub fn service(name: &str, model: Model, concurrency: u32) -> SimService {
     SimService {
+        pools: vec!["default".into()],
+        wakes: 0,
         name: name.into(),
         model,
         needs: Resources { cpu_milli: 4_000, memory_bytes: 32_000_000_000, gpus: 1 },
@@ -184,7 +186,7 @@ pub struct Ran {
 impl Ran {
     pub fn summary(&self, name: &str) -> Summary {
         let at = self.names.iter().position(|known| known == name).expect("the service is there");
-        self.sim.summary(TargetId(at as u32))
+        self.sim.summary(at)
     }
 
     /// Seconds and values of the reported concurrency of a service.

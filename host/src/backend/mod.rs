@@ -2,7 +2,7 @@
 
 pub mod sim;
 
-use crate::engine::{Observation, Plan, TargetId};
+use crate::engine::{Observation, Plan};
 use crate::time::Time;
 
 /// Where replicas live: a simulator, this machine, or Kubernetes.
@@ -24,10 +24,10 @@ pub trait Backend {
 
 /// What only a backend knows of a run, now: for those who watch it.
 pub trait Books {
-    /// What a target has cost so far. US dollars.
-    fn cost(&self, target: TargetId) -> f64;
+    /// What the service at that position has cost so far. US dollars.
+    fn cost(&self, service: usize) -> f64;
     /// The longest wait of a request that was dispatched since this was last asked; 0 if there was none. Microseconds.
-    fn take_longest_wait_us(&self, target: TargetId) -> u64;
+    fn take_longest_wait_us(&self, service: usize) -> u64;
     /// GPUs of each class, sorted by class.
     fn classes(&self) -> &[ClassUse];
 }

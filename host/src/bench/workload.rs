@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use super::policy::MeasureError;
 use super::{ReplayTimes, component_stages, now};
 use crate::backend::sim::Faults;
 use crate::definitions::model::Catalogue;
@@ -37,14 +38,34 @@ impl Services {
     /// much that every service wants another number of replicas than a tick ago, and the stages after the first are asked about
     /// all of them as well, until they settle; without, it moves a little.
     pub fn new(count: u32, moves: bool, stages: Vec<(&str, Box<dyn ScalingPolicy>)>) -> Services {
+        Services::of(&document(), count, moves, stages)
+    }
+
+    /// The same with every setting of a built-in profile, its windows above all.
+    pub fn of_profile(
+        name: &str,
+        count: u32,
+        stages: Vec<(&str, Box<dyn ScalingPolicy>)>,
+    ) -> Services {
+        let profile = tidegate_settings::profile(name).expect("it is built in").config();
+        let service = serde_json::json!({"annotations": {}, "containerConcurrency": 8});
+        let document = serde_json::json!({"settings": {}, "profile": profile, "service": service});
+        Services::of(&document.to_string(), count, false, stages)
+    }
+
+    fn of(
+        document: &str,
+        count: u32,
+        moves: bool,
+        stages: Vec<(&str, Box<dyn ScalingPolicy>)>,
+    ) -> Services {
         let options =
             Options { tick_ms: TICK_MS, explains: false, gateway_is_always_in_path: true };
-        let document = document();
         let stages: Vec<Stage> = stages
             .into_iter()
             .map(|(name, policy)| Stage::new(name, policy, OnFailure::Hold))
             .collect();
-        let settings = vec![document; stages.len()];
+        let settings = vec![document.to_owned(); stages.len()];
         let mut engine =
             Engine::new(options, stages, Box::new(Nowhere), None).expect("it asks for nothing");
         let specs = (0..count).map(|nth| {
@@ -104,9 +125,14 @@ impl Services {
 
 /// The settings document of a service with the `gpu` profile, without the delay and the panic that would keep decisions as they are.
 pub fn document() -> String {
+    document_with(&serde_json::json!({}))
+}
+
+/// The same with settings of the policy's own.
+pub fn document_with(own: &serde_json::Value) -> String {
     let profile = tidegate_settings::profile("gpu").expect("it is built in").config();
     let settings = serde_json::json!({
-        "settings": {},
+        "settings": own,
         "profile": profile,
         "service": {
             "annotations": {
@@ -125,7 +151,20 @@ pub fn document() -> String {
 ///
 /// When the policy refuses the built-in profile.
 pub fn batch(policy: &mut dyn ScalingPolicy, count: u32) -> Result<(Batch, usize), Box<dyn Error>> {
-    let program = policy.bind(&document())?;
+    Ok(batch_with(policy, &document(), count)?)
+}
+
+/// The same with a settings document.
+///
+/// # Errors
+///
+/// When the policy refuses that, or cannot make first states.
+pub fn batch_with(
+    policy: &mut dyn ScalingPolicy,
+    document: &str,
+    count: u32,
+) -> Result<(Batch, usize), MeasureError> {
+    let program = policy.bind(document)?;
     let n = count as usize;
     let params = vec![program.params];
     let params_of = vec![0; n];
@@ -139,6 +178,10 @@ pub fn batch(policy: &mut dyn ScalingPolicy, count: u32) -> Result<(Batch, usize
             Source::Fact(_) | Source::Output(_) => 1.0,
         }));
     }
+    let has_texts = program.inputs.iter().any(
+        |input| matches!(&input.source, Source::Fact(name) if name == "role" || name == "pool"),
+    );
+    let words: &[&str] = if has_texts { &["predictor", "default"] } else { &[] };
     let batch = Batch {
         at_ms: at_ms + TICK_MS,
         causes_of: vec![Causes::TICK; n],
@@ -147,7 +190,8 @@ pub fn batch(policy: &mut dyn ScalingPolicy, count: u32) -> Result<(Batch, usize
         groups: (0..count).collect(),
         states,
         inputs,
-        words: Vec::new(),
+        // What a fact that is a text reads as: the second of these.
+        words: words.iter().map(|word| (*word).to_owned()).collect(),
     };
     Ok((batch, program.outputs.len()))
 }

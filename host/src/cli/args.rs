@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::{build, docs, inspect, new};
+
 /// Scales GPU inference replicas with policies that are tested before they touch a GPU.
 #[derive(Debug, Parser)]
 #[command(
@@ -36,15 +38,74 @@ pub(super) enum Color {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Begin a policy: a project that builds, with its tests.
+    #[command(after_help = "Example:\n  tidegate new surge --template stage")]
+    New(new::New),
+    /// Build a policy's component, and put it where its policies file expects it.
+    #[command(after_help = "Example:\n  tidegate build surge")]
+    Build(build::Build),
+    /// Say what a component is, what it asks for, and what it gives.
+    #[command(
+        after_help = "Examples:\n  tidegate inspect surge.wasm\n  tidegate inspect builtin:knative -o json"
+    )]
+    Inspect(inspect::Inspect),
     /// Run a recorded load through policies, in virtual time.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<Replay>),
+    /// Run a recorded load through two profiles, policies or components, and tell where and how they differ.
+    #[command(after_help = super::compare::EXAMPLES)]
+    Compare(Box<super::compare::Args>),
+    /// Tell what stands behind a service's replicas at a moment: inputs, figures, proposals, bounds, nodes.
+    #[command(after_help = super::why::EXAMPLES)]
+    Why(Box<super::why::Args>),
+    /// Tell what is wrong with files before anything runs: settings, services, nodes, traces, policies.
+    #[command(after_help = super::check::EXAMPLES)]
+    Check(super::check::Check),
+    /// Look at the built-in profiles.
+    #[command(subcommand)]
+    Profile(super::profile::Profiles),
     /// Look at recorded load, convert it, or make some.
     #[command(subcommand)]
     Trace(Trace),
-    /// Measure what a decision costs on this machine: native against sandboxed.
-    #[command(after_help = "Example:\n  tidegate bench -o json")]
+    /// Run the cases of suites: replays and decisions, held to expectations, snapshots and the contract.
+    #[command(after_help = super::test::EXAMPLES)]
+    Test(super::test::Args),
+    /// Look at each snapshot that waits, and accept or reject it.
+    #[command(after_help = "Example:\n  tidegate review")]
+    Review(super::review::Args),
+    /// Accept snapshots that wait: all, or those of some cases.
+    #[command(after_help = "Example:\n  tidegate accept burst")]
+    Accept(super::review::Args),
+    /// Reject snapshots that wait: all, or those of some cases.
+    #[command(after_help = "Example:\n  tidegate reject burst")]
+    Reject(super::review::Args),
+    /// List the snapshots that wait.
+    #[command(after_help = "Example:\n  tidegate pending -o json")]
+    Pending(super::review::PendingArgs),
+    /// Look for load and faults under which policies break a promise, and write the smallest as a case of a suite.
+    #[command(after_help = super::fuzz::EXAMPLES)]
+    Fuzz(Box<super::fuzz::Args>),
+    /// Hold policies to recordings of what Knative's own code decided.
+    #[command(after_help = super::parity::EXAMPLES)]
+    Parity(super::parity::Parity),
+    /// Measure what a decision costs on this machine: of the built-in policies, native against sandboxed, or of a policy of yours.
+    #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),
+    /// Make a component of a core module that clang left.
+    #[command(
+        after_help = "Example:\n  tidegate componentize office_hours.core.wasm -O office_hours.wasm"
+    )]
+    Componentize(super::componentize::Componentize),
+    /// Print a manual page, or write those of all commands into a folder.
+    #[command(
+        after_help = "Examples:\n  tidegate man | man -l -\n  tidegate man ~/.local/share/man/man1"
+    )]
+    Man(docs::Man),
+    /// Print a reference page, generated from this program: its command line, or the contract of policies.
+    #[command(
+        after_help = "Examples:\n  tidegate docs contract\n  tidegate docs --write docs/reference"
+    )]
+    Docs(docs::Docs),
     /// Print a completion script for a shell.
     #[command(
         after_help = "Example:\n  tidegate completions bash > ~/.local/share/bash-completion/completions/tidegate"
@@ -153,8 +214,19 @@ pub(super) enum Trace {
     Synth(Box<super::trace::synth::Arguments>),
 }
 
+const BENCH_EXAMPLES: &str = "Examples:
+  tidegate bench
+  tidegate bench knative
+  tidegate bench office_hours.wasm --settings '{\"minimum\": 2}' -o json";
+
 #[derive(Debug, Args)]
 pub(super) struct Bench {
+    /// One policy: a component file, or the name of a built-in one; ticks and replays of the built-in ones if not given.
+    #[arg(value_name = "POLICY")]
+    pub(super) policy: Option<String>,
+    /// Its own settings, as in a policies file: JSON, or a file with that or YAML.
+    #[arg(long, value_name = "JSON|FILE", requires = "policy")]
+    pub(super) settings: Option<String>,
     /// What to print.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub(super) output: Output,

@@ -48,7 +48,19 @@ impl Failure {
 
     /// A check failed, and what was printed as the result says all there is to say.
     pub(super) fn of_checks() -> Failure {
-        Failure::plain(Exit::Check, "")
+        Failure::told(Exit::Check)
+    }
+
+    /// Something failed, and what was printed as the result says all there is to say.
+    pub(super) fn told(exit: Exit) -> Failure {
+        Failure::plain(exit, "")
+    }
+
+    /// What it says, a line a cause, with what to do about it.
+    pub(super) fn into_parts(self) -> (Exit, Vec<String>, Option<String>) {
+        let mut told = vec![self.what];
+        told.extend(self.causes);
+        (self.exit, told, self.hint)
     }
 
     /// The same, with what to do about it.

@@ -1,18 +1,18 @@
 //! What a replay is made of, from the files that arguments name: every command that replays reads them here, and says alike what is
 //! wrong with them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::args::{Inputs, World};
 use super::failure::{Exit, Failure};
 use super::policies;
 use crate::backend::sim::Faults;
-use crate::definitions::Warning;
 use crate::definitions::model::Catalogue;
 use crate::definitions::node::Fleet;
 use crate::definitions::policies::PoliciesDefinition;
 use crate::definitions::profile::Profile;
 use crate::definitions::service;
+use crate::definitions::{Warning, failures};
 use crate::replay::{Load, Policies, ReplayError, Setting};
 use crate::seed::Seed;
 use crate::time::Time;
@@ -70,7 +70,9 @@ pub(super) fn world(args: &World, load: Load, traces: Vec<String>) -> Result<Set
     );
     let faults = match &args.faults {
         None => Faults::default(),
-        Some(path) => read_faults(path)?,
+        Some(path) => {
+            failures::read(path).map_err(|error| input(cannot_read("faults", path))(&error))?
+        }
     };
     Ok(Setting {
         load,
@@ -90,12 +92,16 @@ pub(super) fn world(args: &World, load: Load, traces: Vec<String>) -> Result<Set
 
 /// The chain of policies, loaded: what the file says, or the built-in one.
 pub(super) fn policies(args: &World) -> Result<Policies, Failure> {
-    let chain = match &args.policies {
+    policies::load(&chain(args)?)
+}
+
+/// The chain of policies, not loaded yet.
+pub(super) fn chain(args: &World) -> Result<PoliciesDefinition, Failure> {
+    match &args.policies {
         Some(path) => PoliciesDefinition::read(path)
-            .map_err(|error| Failure::new(Exit::Input, cannot_read("policies", path), &error))?,
-        None => PoliciesDefinition::builtin(),
-    };
-    policies::load(&chain)
+            .map_err(|error| Failure::new(Exit::Input, cannot_read("policies", path), &error)),
+        None => Ok(PoliciesDefinition::builtin()),
+    }
 }
 
 /// Why a replay of `named` cannot be, or cannot go on.
@@ -110,7 +116,11 @@ pub(super) fn cannot_replay(named: &str, error: &ReplayError) -> Failure {
     };
     let faults = match error {
         ReplayError::Bind(error) => policies::faults_of(error),
-        _ => Vec::new(),
+        ReplayError::Placement(_)
+        | ReplayError::LoadTwice { .. }
+        | ReplayError::Limits(_)
+        | ReplayError::Faults(_)
+        | ReplayError::Load(_) => Vec::new(),
     };
     Failure::new(exit, format!("cannot replay {named}"), error).causes(faults)
 }
@@ -125,23 +135,21 @@ fn cannot_read(what: &str, path: &Path) -> String {
     format!("cannot read the {what} in {}", path.display())
 }
 
-fn read_faults(path: &PathBuf) -> Result<Faults, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::new(Exit::Input, cannot_read("faults", path), &error))?;
-    serde_saphyr::from_str(&text)
-        .map_err(|error| Failure::new(Exit::Input, cannot_read("faults", path), &error))
-}
-
-/// A moment as people write it: RFC 3339, a day, or a day with a time, in UTC where no offset is given.
-pub(super) fn start(text: Option<&str>) -> Result<Time, Failure> {
-    let Some(text) = text else { return Ok(Time::TRACE_START) };
+/// A moment as people write it: RFC 3339, a day, or a day with a time, in UTC where no offset is given; 1970 or later.
+pub(super) fn calendar(text: &str) -> Option<Time> {
     let zoned = text.parse::<jiff::Timestamp>();
     let civil = || {
         let moment = text.parse::<jiff::civil::DateTime>()?;
         jiff::tz::TimeZone::UTC.to_timestamp(moment)
     };
     let at = zoned.or_else(|_| civil()).ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
-    at.map(Time).ok_or_else(|| {
+    at.map(Time)
+}
+
+/// When the trace begins.
+pub(super) fn start(text: Option<&str>) -> Result<Time, Failure> {
+    let Some(text) = text else { return Ok(Time::TRACE_START) };
+    calendar(text).ok_or_else(|| {
         Failure::plain(
             Exit::Input,
             format!("--start is {text}, expected a time of day and year, 1970 or later"),

@@ -32,6 +32,11 @@ impl Terminal {
         Terminal { has_colors, is_quiet }
     }
 
+    /// Whether nothing but results and errors is wanted.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.is_quiet
+    }
+
     /// Prints a result. A reader that has gone away, as `head` does, is no error.
     pub(super) fn print(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = std::io::stdout().lock();

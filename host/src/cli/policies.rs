@@ -1,12 +1,15 @@
 //! From a policies file to policies that run: components are read, loaded and put into their places. What to tell a person when that
 //! fails is here too, as every command that takes a chain tells it alike.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::failure::{Exit, Failure};
 use crate::definitions::policies::{PoliciesDefinition, PolicyRef, StageDefinition};
 use crate::engine::{BindTargetError, OnFailure, Stage};
+use crate::parity;
 use crate::policy::native::NativePlacement;
+use crate::policy::wire::Fault;
 use crate::policy::{
     BindError, Limits, LoadError, Package, PlacementPolicy, Sandbox, ScalingPolicy, builtin,
 };
@@ -28,8 +31,21 @@ pub(super) fn load(chain: &PoliciesDefinition) -> Result<Policies, Failure> {
     })
 }
 
+/// The scaling policies that `chain` names, to be made anew for each recording that they are held to.
+pub(super) fn chain(chain: &PoliciesDefinition) -> Result<parity::Chain, Failure> {
+    let sandbox = sandbox(chain.limits.clone())?;
+    let mut links = Vec::with_capacity(chain.scaling.len());
+    for definition in &chain.scaling {
+        let policy = parity::make(package(&sandbox, &definition.policy)?)
+            .ok_or_else(|| does_not_scale(&definition.policy))?;
+        let (name, settings) = (definition.name.clone(), definition.settings.clone());
+        links.push(parity::Link { name, settings, policy });
+    }
+    Ok(parity::Chain::new(links))
+}
+
 /// The sandbox of this process, with a cache of machine code where the user has a folder for such things.
-fn sandbox(limits: Limits) -> Result<Sandbox, Failure> {
+pub(super) fn sandbox(limits: Limits) -> Result<Sandbox, Failure> {
     let sandbox = sandbox_without_cache(limits)?;
     Ok(match cache_folder() {
         Some(folder) => sandbox.with_cache(&folder),
@@ -49,7 +65,7 @@ pub(super) fn sandbox_without_cache(limits: Limits) -> Result<Sandbox, Failure> 
         .map_err(|error| Failure::new(exit, "cannot run policies", &error))
 }
 
-fn cache_folder() -> Option<PathBuf> {
+pub(super) fn cache_folder() -> Option<PathBuf> {
     #[expect(
         clippy::disallowed_methods,
         reason = "the edge: where caches go is said by the environment"
@@ -71,15 +87,25 @@ fn stage(sandbox: &Sandbox, definition: &StageDefinition) -> Result<Stage, Failu
     Ok(Stage::with_fallback(&definition.name, policy, fallback))
 }
 
-fn scales(package: &Package, named: &PolicyRef) -> Result<Box<dyn ScalingPolicy>, Failure> {
+pub(super) fn scales(
+    package: &Package,
+    named: &PolicyRef,
+) -> Result<Box<dyn ScalingPolicy>, Failure> {
     match package.scaling() {
         Some(policy) => Ok(Box::new(policy)),
-        None => Err(Failure::plain(Exit::Input, format!("{} does not scale", shown(named)))
-            .hint("it is a placement policy: name it under `placement`")),
+        None => Err(does_not_scale(named)),
     }
 }
 
-fn places(package: &Package, named: &PolicyRef) -> Result<Box<dyn PlacementPolicy>, Failure> {
+fn does_not_scale(named: &PolicyRef) -> Failure {
+    Failure::plain(Exit::Input, format!("{} does not scale", shown(named)))
+        .hint("it is a placement policy: name it under `placement`")
+}
+
+pub(super) fn places(
+    package: &Package,
+    named: &PolicyRef,
+) -> Result<Box<dyn PlacementPolicy>, Failure> {
     match package.placement() {
         Some(policy) => Ok(Box::new(policy)),
         None => Err(Failure::plain(Exit::Input, format!("{} does not place", shown(named)))
@@ -87,25 +113,29 @@ fn places(package: &Package, named: &PolicyRef) -> Result<Box<dyn PlacementPolic
     }
 }
 
-fn package(sandbox: &Sandbox, named: &PolicyRef) -> Result<Package, Failure> {
+pub(super) fn package(sandbox: &Sandbox, named: &PolicyRef) -> Result<Package, Failure> {
+    let component = bytes(named, sandbox.limits())?;
     match named {
-        PolicyRef::Builtin(name) => {
-            let Some(component) = builtin::builtin(name) else {
-                let known: Vec<&str> = builtin::names().collect();
-                return Err(Failure::plain(Exit::Input, format!("no policy {name} is built in"))
-                    .hint(format!("there are {}", known.join(", "))));
-            };
-            sandbox.load_trusted(component).map_err(|error| cannot_load(named, &error))
-        }
-        PolicyRef::File(path) => {
-            let component = read(path, sandbox.limits())?;
-            sandbox.load(&component).map_err(|error| cannot_load(named, &error))
-        }
+        PolicyRef::Builtin(_) => sandbox.load_trusted(&component),
+        PolicyRef::File(_) => sandbox.load(&component),
+    }
+    .map_err(|error| cannot_load(named, &error))
+}
+
+/// A component as it lies in its file or in this program.
+pub(super) fn bytes(named: &PolicyRef, limits: &Limits) -> Result<Cow<'static, [u8]>, Failure> {
+    match named {
+        PolicyRef::Builtin(name) => builtin::builtin(name).map(Cow::Borrowed).ok_or_else(|| {
+            let known: Vec<&str> = builtin::names().collect();
+            Failure::plain(Exit::Input, format!("no policy {name} is built in"))
+                .hint(format!("there are {}", known.join(", ")))
+        }),
+        PolicyRef::File(path) => read(path, limits).map(Cow::Owned),
     }
 }
 
 /// Reads a component file, but no more than a byte beyond what is allowed.
-fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, Failure> {
+pub(super) fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, Failure> {
     use std::io::Read as _;
     let fails = |error: &std::io::Error| {
         Failure::new(Exit::Input, format!("cannot read the policy {}", path.display()), error)
@@ -119,7 +149,7 @@ fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, Failure> {
     Ok(component)
 }
 
-fn cannot_load(named: &PolicyRef, error: &LoadError) -> Failure {
+pub(super) fn cannot_load(named: &PolicyRef, error: &LoadError) -> Failure {
     let failure =
         Failure::new(Exit::Policy, format!("cannot load the policy {}", shown(named)), error);
     match error.hint() {
@@ -150,9 +180,13 @@ pub(super) fn faults_of(error: &BindTargetError) -> Vec<String> {
     let BindTargetError::Settings { source: BindError::Faults(faults), .. } = error else {
         return Vec::new();
     };
-    let told = |fault: &crate::policy::wire::Fault| match fault.path.as_str() {
+    faults.iter().map(told).collect()
+}
+
+/// A fault on a line.
+pub(super) fn told(fault: &Fault) -> String {
+    match fault.path.as_str() {
         "" => fault.message.clone(),
         path => format!("{path}: {}", fault.message),
-    };
-    faults.iter().map(told).collect()
+    }
 }

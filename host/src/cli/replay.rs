@@ -59,7 +59,13 @@ fn policies_decided(outcome: &Outcome) -> Result<(), Failure> {
     let times: u64 = failed.iter().map(|failure| failure.times).sum();
     let what = format!("{} failed, {times} times in all policies together", first.stage);
     let cause = format!("{} (for {})", first.message, first.services.join(", "));
-    let hint = format!("what was decided instead is above; the first time was at {} s", first.at_s);
+    let mut hint =
+        format!("what was decided instead is above; the first time was at {} s", first.at_s);
+    if first.message.contains(" of the fuel") || first.message.contains("its fuel of") {
+        hint.push_str(
+            "\nmore is allowed by `limits.fuel` and `limits.fuelPerTarget` of the policies file",
+        );
+    }
     Err(Failure::plain(Exit::Policy, what).causes([cause]).hint(hint))
 }
 

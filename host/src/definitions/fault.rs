@@ -16,6 +16,8 @@ pub struct Fault {
     pub found: String,
     /// What it may say.
     pub expected: String,
+    /// The known name that it resembles most, where a name is not known.
+    pub nearest: Option<String>,
 }
 
 impl fmt::Display for Fault {
@@ -35,8 +37,12 @@ pub struct Warning {
     pub file: String,
     /// The line, from 1.
     pub line: u64,
+    /// Which field, where it is about one.
+    pub field: String,
     /// What it is.
     pub message: String,
+    /// The known name that it resembles most, where a name is not known.
+    pub nearest: Option<String>,
 }
 
 impl fmt::Display for Warning {
@@ -63,6 +69,8 @@ pub enum DefinitionError {
         path: String,
         /// What is wrong and where.
         message: String,
+        /// Line and column, from 1, where they are known.
+        at: Option<(u64, u64)>,
     },
     /// A name that is neither built in nor a file.
     #[error("{what} {name} is neither built in nor a file, expected {expected}")]
@@ -74,9 +82,9 @@ pub enum DefinitionError {
         /// What there is.
         expected: String,
     },
-    /// All that is wrong with it, in order of lines; a line of text each.
+    /// All that is wrong with it, in order of lines, a line of text each; and what else its author should know.
     #[error("{}", lines(.0))]
-    Faults(Vec<Fault>),
+    Faults(Vec<Fault>, Vec<Warning>),
 }
 
 fn lines(faults: &[Fault]) -> String {

@@ -52,25 +52,47 @@ impl<'a> Notes<'a> {
             field: field.to_owned(),
             found: found.into(),
             expected: expected.into(),
+            nearest: None,
         });
     }
 
+    /// A name that nobody knows, where another is expected.
+    pub(super) fn fault_near(&mut self, line: u64, field: &str, found: &str, nearest: &str) {
+        self.fault(line, field, found, nearest);
+        if let Some(fault) = self.faults.last_mut() {
+            fault.nearest = Some(nearest.to_owned());
+        }
+    }
+
     pub(super) fn warn(&mut self, line: u64, message: impl Into<String>) {
+        self.warn_near(line, "", message, None);
+    }
+
+    /// A warning about a field, and the known name that it resembles.
+    pub(super) fn warn_near(
+        &mut self,
+        line: u64,
+        field: &str,
+        message: impl Into<String>,
+        nearest: Option<String>,
+    ) {
         self.warnings.push(Warning {
             file: self.file.to_owned(),
             line: line.max(1),
+            field: field.to_owned(),
             message: message.into(),
+            nearest,
         });
     }
 
     /// `value` with the warnings, unless there was a fault.
     pub(super) fn or<T>(mut self, value: T) -> Result<(T, Vec<Warning>), DefinitionError> {
+        self.warnings.sort_by_key(|warning| warning.line);
         if self.faults.is_empty() {
-            self.warnings.sort_by_key(|warning| warning.line);
             return Ok((value, self.warnings));
         }
         self.faults.sort_by_key(|fault| fault.line);
-        Err(DefinitionError::Faults(self.faults))
+        Err(DefinitionError::Faults(self.faults, self.warnings))
     }
 }
 
@@ -102,18 +124,21 @@ impl<'a> At<'a> {
             let path = self.join(&entry.key);
             match (unknown, nearest) {
                 (Unknown::Refused, Some(nearest)) => {
-                    notes.fault(entry.line, &path, "no known key", nearest);
+                    notes.fault_near(entry.line, &path, "no known key", nearest);
                 }
                 (Unknown::Refused, None) => {
                     let all = known.join(", ");
                     notes.fault(entry.line, &path, "no known key", format!("one of {all}"));
                 }
-                (Unknown::Warned, Some(nearest)) => notes.warn(
-                    entry.line,
-                    format!("{path} is no known key and has no effect; did you mean {nearest}?"),
-                ),
-                (Unknown::Warned, None) => {
-                    notes.warn(entry.line, format!("{path} is no known key and has no effect"))
+                (Unknown::Warned, nearest) => {
+                    let did_you_mean = nearest
+                        .map_or(String::new(), |nearest| format!("; did you mean {nearest}?"));
+                    notes.warn_near(
+                        entry.line,
+                        &path,
+                        format!("{path} is no known key and has no effect{did_you_mean}"),
+                        nearest.map(str::to_owned),
+                    );
                 }
             }
         }

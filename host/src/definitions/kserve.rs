@@ -233,7 +233,7 @@ fn read_scaling(
     let max = predictor.or("maxReplicas", 0, notes, |at, notes| at.count(0, notes));
     service.min_replicas = Some(min);
     service.max_replicas = (max > 0).then_some(max);
-    check_replicas(predictor, service, notes);
+    check_replicas(predictor, service.min_replicas, service.max_replicas, notes);
     for (name, field, value) in
         [("min-scale", "minReplicas", min), ("max-scale", "maxReplicas", max)]
     {

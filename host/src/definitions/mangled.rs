@@ -53,7 +53,7 @@ proptest! {
             Profile::parse(&text, "f").err(),
         ];
         for error in errors.into_iter().flatten() {
-            if let DefinitionError::Faults(faults) = error {
+            if let DefinitionError::Faults(faults, _) = error {
                 prop_assert!(!faults.is_empty());
                 for fault in faults {
                     prop_assert!((1..=count.max(1) + 1).contains(&fault.line), "{fault}");

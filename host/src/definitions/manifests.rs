@@ -256,7 +256,7 @@ fn settings_documents_have_all_that_policies_read() {
     let profile = BTreeMap::from([("stable-window".to_owned(), "180s".to_owned())]);
     let own = serde_json::json!({"minimum": 2});
     insta::assert_snapshot!(service.scaling_document(&own, &profile), @r#"{"profile":{"stable-window":"180s"},"service":{"annotations":{"autoscaling.knative.dev/min-scale":"1"},"containerConcurrency":8,"progressDeadlineMs":1200000},"settings":{"minimum":2}}"#);
-    insta::assert_snapshot!(service.placement_document(&own, &profile), @r#"{"profile":{"stable-window":"180s"},"service":{"annotations":{"autoscaling.knative.dev/min-scale":"1"},"containerConcurrency":8,"pod":{"affinity":{},"nodeSelector":{"zone":"b"},"tolerations":[]},"progressDeadlineMs":1200000},"settings":{"minimum":2}}"#);
+    insta::assert_snapshot!(service.placement_document(&service.pod, &own, &profile), @r#"{"profile":{"stable-window":"180s"},"service":{"annotations":{"autoscaling.knative.dev/min-scale":"1"},"containerConcurrency":8,"pod":{"affinity":{},"nodeSelector":{"zone":"b"},"tolerations":[]},"progressDeadlineMs":1200000},"settings":{"minimum":2}}"#);
 }
 
 #[test]
@@ -265,6 +265,8 @@ fn our_own_form_says_in_a_line_what_differs_from_the_default() {
     assert_eq!(read.warnings, [super::Warning {
         file: "s.yaml".to_owned(),
         line: 17,
+        field: String::new(),
+        nearest: None,
         message: "service 10012: nothing says which model it serves; it is taken as llama-3.1-8b, unless model says which".to_owned(),
     }]);
     let text: Vec<_> = read.services.iter().map(summary).collect();
@@ -281,6 +283,42 @@ fn our_own_form_says_in_a_line_what_differs_from_the_default() {
     let names: Vec<_> =
         by_name.expect("a map does too").services.into_iter().map(|one| one.name).collect();
     assert_eq!(names, ["b", "a"]);
+}
+
+#[test]
+fn pools_take_over_from_their_service_what_they_do_not_say() {
+    let service = one(&own(
+        "- name: a\n  minReplicas: 1\n  maxReplicas: 9\n  nodeSelector: {zone: b}\n  tolerations: [{key: x, operator: Exists}]\n  pools:\n  - {name: steady}\n  - {name: cheap, maxReplicas: 4, nodeSelector: {capacity: spot}}\n",
+    ));
+    let pools = service.pools(&BTreeMap::new()).expect("they go with Knative's defaults");
+    let told: Vec<String> = pools
+        .iter()
+        .map(|pool| {
+            let bounds = pool.limits.bounds;
+            let (wakes, pod) = (if pool.wakes { ", wakes" } else { "" }, &pool.pod);
+            format!(
+                "{}: {}..{}, first {}{wakes} {pod}",
+                pool.name, bounds.min, bounds.max, bounds.initial
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    cheap: 0..4, first 0 {"affinity":{},"nodeSelector":{"capacity":"spot"},"tolerations":[{"key":"x","operator":"Exists"}]}
+    steady: 1..9, first 1, wakes {"affinity":{},"nodeSelector":{"zone":"b"},"tolerations":[{"key":"x","operator":"Exists"}]}
+    "#);
+    let wrong =
+        told_of_pools("- {name: x}\n  - {name: x, minReplicas: 3, maxReplicas: 2}\n  - {nam: y}\n");
+    insta::assert_snapshot!(wrong, @r"
+    s.yaml:7: services[0].pools[1] is x, expected a name that no earlier pool of the service has
+    s.yaml:7: services[0].pools[1].maxReplicas is 2, expected 0 (no limit) or at least minReplicas, which is 3
+    s.yaml:8: services[0].pools[2].nam is no known key, expected name
+    s.yaml:8: services[0].pools[2].name is missing, expected a name
+    ");
+}
+
+/// What is said about these pools.
+fn told_of_pools(lines: &str) -> String {
+    told(&own(&format!("- name: a\n  pools:\n  {lines}")))
 }
 
 #[test]

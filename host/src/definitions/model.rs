@@ -127,7 +127,12 @@ impl Catalogue {
         Catalogue::builtin().parse(&text, &file)
     }
 
-    pub(super) fn parse(
+    /// The same from a text; `file` is what messages call it.
+    ///
+    /// # Errors
+    ///
+    /// When anything in it is wrong; all faults are told.
+    pub fn parse(
         mut self,
         text: &str,
         file: &str,

@@ -89,7 +89,12 @@ impl Fleet {
         Fleet::parse(&text, &file)
     }
 
-    pub(super) fn parse(text: &str, file: &str) -> Result<(Fleet, Vec<Warning>), DefinitionError> {
+    /// The same from a text; `file` is what messages call it.
+    ///
+    /// # Errors
+    ///
+    /// When anything in it is wrong; all faults are told.
+    pub fn parse(text: &str, file: &str) -> Result<(Fleet, Vec<Warning>), DefinitionError> {
         if openb::is_openb(text) {
             return openb::parse(text, file);
         }

@@ -26,6 +26,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<(Fleet, Vec<Warning>), Def
         let row = row.map_err(|error| DefinitionError::Syntax {
             path: file.to_owned(),
             message: error.to_string(),
+            at: error.position().map(|position| (position.line(), 1)),
         })?;
         let line = row.position().map_or(0, csv::Position::line);
         if row.len() != HEADER.len() {

@@ -3,13 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
+use super::fault::{DefinitionError, read_text};
+use super::field::{At, Fields, Notes, Unknown, is_ours};
+use super::tree;
 use crate::engine::OnFailure;
 use crate::policy::Limits;
 
 /// A component by name or by file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PolicyRef {
     /// One that is part of this program: `builtin:NAME`.
     Builtin(String),
@@ -45,73 +46,6 @@ pub struct PoliciesDefinition {
     pub limits: Limits,
 }
 
-/// A policies file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum PoliciesError {
-    /// The file could not be read.
-    #[error("cannot read {path}")]
-    Read {
-        /// The file.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It is not what a policies file must be. The message has line and column.
-    #[error("{path}: {message}")]
-    Syntax {
-        /// The file.
-        path: String,
-        /// What is wrong and where.
-        message: String,
-    },
-    /// A value is not one of those allowed.
-    #[error("{path}: {field} is {found}, expected {expected}")]
-    Value {
-        /// The file.
-        path: String,
-        /// The field.
-        field: String,
-        /// What it says.
-        found: String,
-        /// What it may say.
-        expected: String,
-    },
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct PoliciesFile {
-    api_version: String,
-    kind: String,
-    scaling: Vec<StageEntry>,
-    #[serde(default)]
-    placement: Option<PlacementEntry>,
-    #[serde(default)]
-    limits: Limits,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct StageEntry {
-    policy: String,
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    settings: Option<serde_json::Value>,
-    #[serde(default)]
-    on_failure: Option<OnFailure>,
-    #[serde(default)]
-    fallback: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct PlacementEntry {
-    policy: String,
-    #[serde(default)]
-    settings: Option<serde_json::Value>,
-}
-
 impl PoliciesDefinition {
     /// The default chain: `knative`, then `scale-to-zero`, placed by `affinity`.
     pub fn builtin() -> PoliciesDefinition {
@@ -137,87 +71,156 @@ impl PoliciesDefinition {
     ///
     /// # Errors
     ///
-    /// When it cannot be read, has unknown or missing keys, or names what there is not.
-    pub fn read(path: &Path) -> Result<PoliciesDefinition, PoliciesError> {
-        let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| PoliciesError::Read { path: shown.clone(), source })?;
-        Self::parse(&text, &shown, path.parent().unwrap_or(Path::new("")))
+    /// When it cannot be read, has unknown or missing keys, or names what there is not; all faults are told.
+    pub fn read(path: &Path) -> Result<PoliciesDefinition, DefinitionError> {
+        let (text, file) = read_text(path)?;
+        Self::parse(&text, &file, path.parent().unwrap_or(Path::new("")))
     }
 
-    fn parse(text: &str, path: &str, folder: &Path) -> Result<PoliciesDefinition, PoliciesError> {
-        let file: PoliciesFile = serde_saphyr::from_str(text).map_err(|error| {
-            PoliciesError::Syntax { path: path.to_owned(), message: error.to_string() }
-        })?;
-        let value = |field: &str, found: &str, expected: &str| PoliciesError::Value {
-            path: path.to_owned(),
-            field: field.to_owned(),
-            found: found.to_owned(),
-            expected: expected.to_owned(),
-        };
-        if file.api_version != "tidegate.dev/v1alpha1" {
-            return Err(value("apiVersion", &file.api_version, "tidegate.dev/v1alpha1"));
-        }
-        if file.kind != "Policies" {
-            return Err(value("kind", &file.kind, "Policies"));
-        }
-        if file.scaling.is_empty() {
-            return Err(value("scaling", "empty", "at least one stage"));
-        }
-        let mut scaling: Vec<StageDefinition> = Vec::new();
-        for (position, entry) in file.scaling.into_iter().enumerate() {
-            let field = |name: &str| format!("scaling[{position}].{name}");
-            let policy = reference(&entry.policy, folder);
-            let name = entry.name.unwrap_or_else(|| policy.name());
-            if scaling.iter().any(|stage| stage.name == name) {
-                return Err(value(&field("name"), &name, "a name that no earlier stage has"));
+    /// The same from a text; `file` is what messages call it, and component files are relative to `folder`.
+    ///
+    /// # Errors
+    ///
+    /// When it has unknown or missing keys, or names what there is not; all faults are told.
+    pub fn parse(
+        text: &str,
+        file: &str,
+        folder: &Path,
+    ) -> Result<PoliciesDefinition, DefinitionError> {
+        let documents = tree::parse(text, file)?;
+        let mut notes = Notes::new(file);
+        let mut definition = PoliciesDefinition { scaling: Vec::new(), ..Self::builtin() };
+        match documents.as_slice() {
+            [document] => definition.take(&At::root(document), folder, &mut notes),
+            [] => notes.fault(1, "the file", "empty", "a document of kind Policies"),
+            [_, second, ..] => {
+                let expected = "one of kind Policies";
+                notes.fault(second.line, "the file", "more than one document", expected);
             }
-            let usual = if position == 0 { OnFailure::Hold } else { OnFailure::Skip };
-            let on_failure = entry.on_failure.unwrap_or(if entry.fallback.is_some() {
-                OnFailure::Fallback
-            } else {
-                usual
-            });
-            let fallback = match (on_failure, entry.fallback) {
-                (OnFailure::Fallback, Some(fallback)) => match reference(&fallback, folder) {
-                    PolicyRef::Builtin(name) => Some(name),
-                    PolicyRef::File(_) => {
-                        return Err(value(
-                            &field("fallback"),
-                            &fallback,
-                            "a built-in policy, as builtin:knative",
-                        ));
-                    }
-                },
-                (OnFailure::Fallback, None) => {
-                    return Err(value(
-                        &field("fallback"),
-                        "missing",
-                        "a built-in policy, as builtin:knative",
-                    ));
-                }
-                (_, Some(fallback)) => {
-                    return Err(value(
-                        &field("fallback"),
-                        &fallback,
-                        "nothing, unless onFailure is fallback",
-                    ));
-                }
-                (_, None) => None,
-            };
-            let settings = entry.settings.unwrap_or_else(|| serde_json::json!({}));
-            scaling.push(StageDefinition { name, policy, settings, on_failure, fallback });
         }
-        let placement = file
-            .placement
-            .unwrap_or(PlacementEntry { policy: "builtin:affinity".to_owned(), settings: None });
-        Ok(PoliciesDefinition {
-            scaling,
-            placement: reference(&placement.policy, folder),
-            placement_settings: placement.settings.unwrap_or_else(|| serde_json::json!({})),
-            limits: file.limits,
-        })
+        notes.or(definition).map(|(definition, _)| definition)
     }
+
+    fn take(&mut self, root: &At<'_>, folder: &Path, notes: &mut Notes<'_>) {
+        let known = ["apiVersion", "kind", "scaling", "placement", "limits"];
+        let Some(fields) = root.fields(&known, Unknown::Refused, notes) else { return };
+        if !is_ours(&fields, "Policies", notes) {
+            return;
+        }
+        if let Some(at) = fields.need("scaling", "a list of stages", notes) {
+            let stages = at.items(notes);
+            if stages.is_empty() && at.is_list() {
+                at.refuse(notes, "at least one stage");
+            }
+            for (position, at) in stages.iter().enumerate() {
+                self.take_stage(at, position == 0, folder, notes);
+            }
+        }
+        if let Some(at) = fields.get("placement")
+            && let Some(fields) = at.fields(&["policy", "settings"], Unknown::Refused, notes)
+        {
+            if let Some(at) = fields.need("policy", A_POLICY, notes)
+                && let Some(text) = at.text(notes)
+            {
+                self.placement = reference(text, folder);
+            }
+            self.placement_settings = settings(&fields);
+        }
+        if let Some(at) = fields.get("limits") {
+            self.limits = limits(&at, notes);
+        }
+    }
+
+    fn take_stage(&mut self, at: &At<'_>, is_first: bool, folder: &Path, notes: &mut Notes<'_>) {
+        let known = ["policy", "name", "settings", "onFailure", "fallback"];
+        let Some(fields) = at.fields(&known, Unknown::Refused, notes) else { return };
+        let fallback = fields.get("fallback");
+        let usual = match (&fallback, is_first) {
+            (Some(_), _) => OnFailure::Fallback,
+            (None, true) => OnFailure::Hold,
+            (None, false) => OnFailure::Skip,
+        };
+        let on_failure = fields.or("onFailure", usual, notes, read_on_failure);
+        let fallback = match (on_failure, fallback) {
+            (OnFailure::Fallback, None) => {
+                fields.need("fallback", A_BUILTIN, notes);
+                None
+            }
+            (OnFailure::Fallback, Some(at)) => {
+                match at.text(notes).map(|text| (text, reference(text, folder))) {
+                    Some((_, PolicyRef::Builtin(name))) => Some(name),
+                    Some((_, PolicyRef::File(_))) => {
+                        at.refuse(notes, A_BUILTIN);
+                        None
+                    }
+                    None => None,
+                }
+            }
+            (OnFailure::Hold | OnFailure::Skip | OnFailure::Closed, Some(at)) => {
+                at.refuse(notes, "nothing, unless onFailure is fallback");
+                None
+            }
+            (OnFailure::Hold | OnFailure::Skip | OnFailure::Closed, None) => None,
+        };
+        let Some(text) = fields.need("policy", A_POLICY, notes).and_then(|at| at.text(notes))
+        else {
+            return;
+        };
+        let policy = reference(text, folder);
+        let named = fields.get("name");
+        let name = named
+            .as_ref()
+            .and_then(|at| at.text(notes))
+            .map_or_else(|| policy.name(), str::to_owned);
+        if self.scaling.iter().any(|stage| stage.name == name) {
+            let line = named.map_or(at.line, |at| at.line);
+            let found = format!("{name:?}");
+            notes.fault(line, &fields.path("name"), found, "a name that no earlier stage has");
+        }
+        let settings = settings(&fields);
+        self.scaling.push(StageDefinition { name, policy, settings, on_failure, fallback });
+    }
+}
+
+const A_POLICY: &str = "a policy: builtin:NAME, or a component file";
+const A_BUILTIN: &str = "a built-in policy, as builtin:knative";
+
+fn settings(fields: &Fields<'_>) -> serde_json::Value {
+    fields.get("settings").map_or_else(|| serde_json::json!({}), |at| at.tree.json())
+}
+
+fn read_on_failure(at: &At<'_>, notes: &mut Notes<'_>) -> Option<OnFailure> {
+    let all = [OnFailure::Hold, OnFailure::Skip, OnFailure::Fallback, OnFailure::Closed];
+    let word = at.text(notes)?;
+    let found = all.into_iter().find(|one| one.name() == word);
+    if found.is_none() {
+        at.refuse(notes, "hold, skip, fallback or closed");
+    }
+    found
+}
+
+/// The usual limits with those that are written.
+fn limits(at: &At<'_>, notes: &mut Notes<'_>) -> Limits {
+    let usual = serde_json::to_value(Limits::default()).expect("every key is text");
+    let Some(known) = usual.as_object() else { return Limits::default() };
+    let known: Vec<&str> = known.keys().map(String::as_str).collect();
+    let Some(fields) = at.fields(&known, Unknown::Refused, notes) else {
+        return Limits::default();
+    };
+    let mut written = serde_json::Map::new();
+    for key in known {
+        let Some(at) = fields.get(key) else { continue };
+        let number = at.tree.json();
+        let alone =
+            serde_json::Value::Object([(key.to_owned(), number.clone())].into_iter().collect());
+        if serde_json::from_value::<Limits>(alone).is_ok() {
+            written.insert(key.to_owned(), number);
+        } else {
+            at.refuse(notes, "a whole number");
+        }
+    }
+    serde_json::from_value(serde_json::Value::Object(written))
+        .expect("each of them was read on its own")
 }
 
 impl PolicyRef {
@@ -233,7 +236,7 @@ impl PolicyRef {
     }
 }
 
-fn reference(text: &str, folder: &Path) -> PolicyRef {
+pub(in crate::definitions) fn reference(text: &str, folder: &Path) -> PolicyRef {
     match text.strip_prefix("builtin:") {
         Some(name) => PolicyRef::Builtin(name.to_owned()),
         None => PolicyRef::File(folder.join(text)),
@@ -244,7 +247,7 @@ fn reference(text: &str, folder: &Path) -> PolicyRef {
 mod tests {
     use super::*;
 
-    fn parse(body: &str) -> Result<PoliciesDefinition, PoliciesError> {
+    fn parse(body: &str) -> Result<PoliciesDefinition, DefinitionError> {
         let text = format!("apiVersion: tidegate.dev/v1alpha1\nkind: Policies\n{body}");
         PoliciesDefinition::parse(&text, "policies.yaml", Path::new("here"))
     }
@@ -284,24 +287,21 @@ mod tests {
     #[test]
     fn faults_name_the_field_what_was_found_and_what_was_expected() {
         let told = |body: &str| parse(body).expect_err("it is out of order").to_string();
-        for (body, expected) in [
-            ("scaling: []\n", "policies.yaml: scaling is empty, expected at least one stage"),
-            (
-                "scaling:\n- policy: builtin:knative\n- policy: builtin:knative\n",
-                "policies.yaml: scaling[1].name is knative, expected a name that no earlier stage has",
-            ),
-            (
-                "scaling:\n- policy: a.wasm\n  onFailure: fallback\n",
-                "policies.yaml: scaling[0].fallback is missing, expected a built-in policy, as builtin:knative",
-            ),
-            (
-                "scaling:\n- policy: a.wasm\n  fallback: b.wasm\n",
-                "policies.yaml: scaling[0].fallback is b.wasm, expected a built-in policy, as builtin:knative",
-            ),
-        ] {
-            assert_eq!(told(body), expected);
-        }
-        let unknown = told("scaling:\n- policy: a.wasm\n  onfailure: hold\n");
-        assert!(unknown.contains("onfailure") && unknown.contains("onFailure"), "{unknown}");
+        insta::assert_snapshot!(told("scaling: []\n"), @"policies.yaml:3: scaling is an empty list, expected at least one stage");
+        insta::assert_snapshot!(told("scaling:\n- policy: builtin:knative\n- policy: builtin:knative\n- policy: a.wasm\n  onFailure: fallback\n- policy: b.wasm\n  fallback: b.wasm\n- policy: c.wasm\n  onfailure: hold\n- name: d\n- policy: e.wasm\n  onFailure: stop\n- policy: f.wasm\n  onFailure: hold\n  fallback: builtin:knative\nplacment: {}\nplacement: {setings: {}}\nlimits: {fuel: lots, packagebytes: 1}\n"), @r#"
+        policies.yaml:5: scaling[1].name is "knative", expected a name that no earlier stage has
+        policies.yaml:6: scaling[2].fallback is missing, expected a built-in policy, as builtin:knative
+        policies.yaml:9: scaling[3].fallback is "b.wasm", expected a built-in policy, as builtin:knative
+        policies.yaml:11: scaling[4].onfailure is no known key, expected onFailure
+        policies.yaml:12: scaling[5].policy is missing, expected a policy: builtin:NAME, or a component file
+        policies.yaml:14: scaling[6].onFailure is "stop", expected hold, skip, fallback or closed
+        policies.yaml:17: scaling[7].fallback is "builtin:knative", expected nothing, unless onFailure is fallback
+        policies.yaml:18: placment is no known key, expected placement
+        policies.yaml:19: placement.setings is no known key, expected settings
+        policies.yaml:19: placement.policy is missing, expected a policy: builtin:NAME, or a component file
+        policies.yaml:20: limits.packagebytes is no known key, expected packageBytes
+        policies.yaml:20: limits.fuel is "lots", expected a whole number
+        "#);
+        insta::assert_snapshot!(told("limits: {}\n"), @"policies.yaml:1: scaling is missing, expected a list of stages");
     }
 }

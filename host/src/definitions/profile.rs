@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use tidegate_settings::{Cluster, PROFILES, unknown_keys};
+use tidegate_settings::{Cluster, Found, PROFILES, unknown_keys};
 
 use super::fault::{DefinitionError, Warning, read_text};
 use super::field::{At, Notes};
-use super::tree;
+use super::tree::{self, Value};
 
 const EXAMPLE: &str = "_example";
 const CHECKSUM: &str = "knative.dev/example-checksum";
@@ -52,17 +52,21 @@ impl Profile {
         Profile::parse(&text, &file)
     }
 
-    pub(super) fn parse(
-        text: &str,
-        file: &str,
-    ) -> Result<(Profile, Vec<Warning>), DefinitionError> {
+    /// The same from a text; `file` is what messages call it.
+    ///
+    /// # Errors
+    ///
+    /// When anything in it is wrong; all faults are told.
+    pub fn parse(text: &str, file: &str) -> Result<(Profile, Vec<Warning>), DefinitionError> {
         let documents = tree::parse(text, file)?;
         let mut notes = Notes::new(file);
         let mut settings = BTreeMap::new();
         let mut lines = BTreeMap::new();
         let data = match documents.as_slice() {
-            // Comments alone are Knative's defaults.
-            [] => None,
+            [] => {
+                notes.warn(1, "the file is empty: every setting has Knative's default");
+                None
+            }
             [document] => data(&At::root(document), &mut notes),
             [_, second, ..] => {
                 notes.fault(second.line, "the file", "more than one document", "one profile");
@@ -77,20 +81,33 @@ impl Profile {
         }
         settings.remove(EXAMPLE);
         for warning in unknown_keys(&settings) {
-            notes.warn(lines[&warning.key], warning.to_string());
+            notes.warn_near(
+                lines[&warning.key],
+                &warning.key,
+                warning.to_string(),
+                warning.nearest,
+            );
         }
         // The reader stops at the first fault, as Knative does; without what is at fault it goes on to the next.
         let mut rest = settings.clone();
         let cluster = loop {
             let Err(error) = Cluster::read(&rest) else { break Cluster::read(&settings) };
-            let expected = error.expected();
+            let expected = &error.expected;
             let mut is_of_file = false;
-            for (key, value) in &error.found {
-                if let Some(line) = lines.get(key.cluster_name()) {
-                    notes.fault(*line, key.cluster_name(), format!("{value:?}"), &expected);
+            for Found { key, value, is_default } in &error.found {
+                let name = key.cluster_name();
+                // A default is at fault only in view of what stands in the file.
+                let line = lines
+                    .get(name)
+                    .or(error.because_of.and_then(|key| lines.get(key.cluster_name())));
+                if let Some(line) = line {
+                    let default = if *is_default { " by default" } else { "" };
+                    notes.fault(*line, name, format!("{value:?}{default}"), expected);
                 }
-                is_of_file |= rest.remove(key.cluster_name()).is_some();
+                is_of_file |= rest.remove(name).is_some();
             }
+            let others = error.because_of.filter(|_| !is_of_file);
+            is_of_file |= others.is_some_and(|key| rest.remove(key.cluster_name()).is_some());
             assert!(is_of_file, "Knative's defaults are in order");
         };
         let name = file.to_owned();
@@ -114,7 +131,11 @@ fn data<'a>(root: &At<'a>, notes: &mut Notes<'_>) -> Option<At<'a>> {
         kind.refuse(notes, "ConfigMap, or a map of settings without a kind");
         return None;
     }
-    let data = find("data")?.clone();
+    let Some(data) = find("data").filter(|at| at.tree.value != Value::Null) else {
+        notes.warn(root.line, "the ConfigMap has no data: every setting has Knative's default");
+        return None;
+    };
+    let data = data.clone();
     let annotations = find("metadata").and_then(|at| {
         let entries = at.entries(notes);
         entries.into_iter().find(|(key, _)| *key == "annotations").map(|(_, at)| at)
@@ -184,8 +205,45 @@ mod tests {
         assert_eq!(profile.cluster.stable_window_ns, 120_000_000_000);
         let (_, warnings) = parse(&text.replace("\"60s\"", "\"90s\""));
         insta::assert_snapshot!(warnings, @"p.yaml:9: data._example was edited and has no effect: settings stand directly below data");
-        assert_eq!(parse("# Knative's defaults\n").0.settings, BTreeMap::new());
-        assert_eq!(parse("apiVersion: v1\nkind: ConfigMap\n").0.settings, BTreeMap::new());
+    }
+
+    #[test]
+    fn a_file_without_settings_means_the_defaults_and_says_so() {
+        for (text, warning) in [
+            ("", "p.yaml:1: the file is empty: every setting has Knative's default"),
+            ("# nothing\n", "p.yaml:1: the file is empty: every setting has Knative's default"),
+            (
+                "apiVersion: v1\nkind: ConfigMap\n",
+                "p.yaml:1: the ConfigMap has no data: every setting has Knative's default",
+            ),
+            (
+                "apiVersion: v1\nkind: ConfigMap\ndata:\n",
+                "p.yaml:1: the ConfigMap has no data: every setting has Knative's default",
+            ),
+            // As it is installed.
+            ("apiVersion: v1\nkind: ConfigMap\ndata: {_example: x}\n", ""),
+        ] {
+            let (profile, warnings) = parse(text);
+            assert_eq!((profile.settings, warnings.as_str()), (BTreeMap::new(), warning), "{text}");
+        }
+    }
+
+    #[test]
+    fn knatives_own_file_reads_and_its_checksum_is_the_one_that_it_brings() {
+        let text = include_str!("../../../fixtures/profiles/knative-config-autoscaler.yaml");
+        let (profile, warnings) = parse(text);
+        assert_eq!((profile.settings, warnings), (BTreeMap::new(), String::new()));
+        let (_, warnings) =
+            parse(&text.replace("stable-window: \"60s\"", "stable-window: \"90s\""));
+        insta::assert_snapshot!(warnings, @"p.yaml:27: data._example was edited and has no effect: settings stand directly below data");
+    }
+
+    #[test]
+    fn a_default_that_a_limit_forbids_is_told_at_the_limit() {
+        insta::assert_snapshot!(told("min-scale: 1\nmax-scale-limit: 10\nstable-window: 1s\n"), @r#"
+        p.yaml:2: max-scale is "0" by default, expected 1 to 10, the max-scale-limit
+        p.yaml:3: stable-window is "1s", expected 6s to 1h, whole seconds
+        "#);
     }
 
     #[test]
@@ -209,9 +267,9 @@ mod tests {
         p.yaml:1: stable-window is "2s", expected 6s to 1h, whole seconds
         p.yaml:2: panic-window-percentage is "200", expected 1 to 100
         p.yaml:3: enable-scale-to-zero is "maybe", expected true or false
-        p.yaml:4: min-scale is "5", expected a maximum of 0 or at least the minimum
-        p.yaml:5: max-scale is "3", expected a maximum of 0 or at least the minimum
-        p.yaml:6: scale-down-delay is "60", expected a duration with its unit, as in 30s
+        p.yaml:4: min-scale is "5", expected a max-scale of at least min-scale, or 0 for none
+        p.yaml:5: max-scale is "3", expected a max-scale of at least min-scale, or 0 for none
+        p.yaml:6: scale-down-delay is "60", expected a duration with its unit (as in 30s), 0s or more, whole seconds
         "#);
         insta::assert_snapshot!(told("kind: Secret\n"), @r#"p.yaml:1: kind is "Secret", expected ConfigMap, or a map of settings without a kind"#);
         insta::assert_snapshot!(told("stable-window: [1]\n"), @"p.yaml:1: stable-window is a list, expected a text");

@@ -31,7 +31,7 @@ pub struct Service {
     pub progress_deadline_ms: u64,
     /// Requests that may wait at once; further ones are refused.
     pub queue_limit: u32,
-    /// Annotations that begin with `autoscaling.knative.dev/` or `serving.knative.dev/`.
+    /// Annotations that begin with `autoscaling.knative.dev/`, `serving.knative.dev/` or `policy.tidegate.dev/`.
     pub annotations: BTreeMap<String, String>,
     /// What one replica takes from a node.
     pub needs: Resources,
@@ -39,6 +39,21 @@ pub struct Service {
     pub pod: serde_json::Value,
     /// What its replicas serve.
     pub model: Model,
+    /// Kinds of capacity that its replicas may stand on, each scaled by itself; none: all alike.
+    pub pools: Vec<Pool>,
+}
+
+/// A kind of capacity that replicas of a service may stand on, as a GPU class, on demand or spot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// Unique among the pools of the service.
+    pub name: String,
+    /// At least so many replicas; `None`: as the service for the first pool, none for the others.
+    pub min_replicas: Option<u32>,
+    /// At most so many replicas, 0 for no limit; `None`: as the service.
+    pub max_replicas: Option<u32>,
+    /// Constraints of its pods; what the pool does not say is the service's. A JSON object.
+    pub pod: serde_json::Value,
 }
 
 /// What reading services came to.
@@ -46,6 +61,8 @@ pub struct Service {
 pub struct Read {
     /// In the order of the file, names unique.
     pub services: Vec<Service>,
+    /// Where each of them begins, in the same order. Lines, from 1.
+    pub lines: Vec<u64>,
     /// What their author should know.
     pub warnings: Vec<Warning>,
 }
@@ -72,11 +89,12 @@ pub fn read(path: &Path, catalogue: &Catalogue) -> Result<Read, DefinitionError>
     parse(&text, &file, catalogue)
 }
 
-pub(super) fn parse(
-    text: &str,
-    file: &str,
-    catalogue: &Catalogue,
-) -> Result<Read, DefinitionError> {
+/// The same from a text; `file` is what messages call it.
+///
+/// # Errors
+///
+/// When anything in it is wrong; all faults are told.
+pub fn parse(text: &str, file: &str, catalogue: &Catalogue) -> Result<Read, DefinitionError> {
     let documents = tree::parse(text, file)?;
     let mut notes = Notes::new(file);
     let mut catalogue = catalogue.clone();
@@ -92,16 +110,17 @@ pub(super) fn parse(
         notes.fault(1, "the file", "empty", EXPECTED);
     }
     let mut names = BTreeSet::new();
-    let mut services = Vec::new();
+    let (mut services, mut lines) = (Vec::new(), Vec::new());
     for (line, service) in drafts {
         if !names.insert(service.name.clone()) {
             let field = "the service's name";
             notes.fault(line, field, &service.name, "a name that no earlier service has");
         }
         services.push(service);
+        lines.push(line);
     }
     let (services, warnings) = notes.or(services)?;
-    Ok(Read { services, warnings })
+    Ok(Read { services, lines, warnings })
 }
 
 const EXPECTED: &str = "InferenceService of serving.kserve.io/v1beta1, Service of serving.knative.dev/v1, or Services of tidegate.dev/v1alpha1";
@@ -160,6 +179,7 @@ impl Service {
             needs: NEEDS,
             pod: pod::no_constraints(),
             model: catalogue.default_model().clone(),
+            pools: Vec::new(),
         }
     }
 }
@@ -210,6 +230,7 @@ fn read_one(
         "affinity",
         "tolerations",
         "annotations",
+        "pools",
     ];
     let known = if name.is_some() { &known[1..] } else { &known[..] };
     let fields = at.fields(known, Unknown::Refused, notes)?;
@@ -221,7 +242,7 @@ fn read_one(
     let count = |key: &str, notes: &mut Notes<'_>| fields.get(key)?.count(0, notes);
     service.min_replicas = count("minReplicas", notes);
     service.max_replicas = count("maxReplicas", notes);
-    check_replicas(&fields, &service, notes);
+    check_replicas(&fields, service.min_replicas, service.max_replicas, notes);
     service.container_concurrency =
         count("containerConcurrency", notes).unwrap_or(CONTAINER_CONCURRENCY);
     service.queue_limit = count("queueLimit", notes).unwrap_or(QUEUE_LIMIT);
@@ -241,6 +262,7 @@ fn read_one(
     let trace = fields.get("trace").and_then(|at| at.scalar(notes));
     service.trace = trace.map(str::to_owned);
     service.pod = pod::constraints(&fields, notes);
+    service.pools = fields.get("pools").map_or(Vec::new(), |at| read_pools(&at, &service, notes));
     let annotations = settings::read_annotations(fields.get("annotations"), notes);
     let hints = Hints {
         model: fields.get("model"),
@@ -256,10 +278,42 @@ fn read_one(
     Some((at.line, service))
 }
 
+/// Reads the pools of a service of which all else but the model is known.
+fn read_pools(at: &At<'_>, service: &Service, notes: &mut Notes<'_>) -> Vec<Pool> {
+    let known = ["name", "minReplicas", "maxReplicas", "nodeSelector", "affinity", "tolerations"];
+    let mut pools: Vec<Pool> = Vec::new();
+    for at in at.items(notes) {
+        let Some(fields) = at.fields(&known, Unknown::Refused, notes) else { continue };
+        let Some(name) = fields.need("name", "a name", notes).and_then(|at| at.scalar(notes))
+        else {
+            continue;
+        };
+        if pools.iter().any(|known| known.name == name) {
+            notes.fault(at.line, &at.path, name, "a name that no earlier pool of the service has");
+        }
+        let count = |key: &str, notes: &mut Notes<'_>| fields.get(key)?.count(0, notes);
+        let (min_replicas, max_replicas) =
+            (count("minReplicas", notes), count("maxReplicas", notes));
+        check_replicas(&fields, min_replicas, max_replicas, notes);
+        let mut pod = service.pod.clone();
+        if let (Some(pod), serde_json::Value::Object(own)) =
+            (pod.as_object_mut(), pod::constraints(&fields, notes))
+        {
+            pod.extend(own.into_iter().filter(|(key, _)| fields.get(key).is_some()));
+        }
+        pools.push(Pool { name: name.to_owned(), min_replicas, max_replicas, pod });
+    }
+    pools
+}
+
 /// Notes a maximum below the minimum.
-pub(super) fn check_replicas(fields: &Fields<'_>, service: &Service, notes: &mut Notes<'_>) {
-    if let (Some(at), Some(min), Some(max)) =
-        (fields.get("maxReplicas"), service.min_replicas, service.max_replicas)
+pub(super) fn check_replicas(
+    fields: &Fields<'_>,
+    min: Option<u32>,
+    max: Option<u32>,
+    notes: &mut Notes<'_>,
+) {
+    if let (Some(at), Some(min), Some(max)) = (fields.get("maxReplicas"), min, max)
         && max != 0
         && max < min
     {

@@ -6,12 +6,14 @@ use serde_json::json;
 use tidegate_settings::{Cluster, PREFIX, Reason, Revision};
 
 use super::field::{At, Notes};
-use super::service::Service;
+use super::service::{Pool, Service};
 use crate::engine::Bounds;
 
 const MIN_SCALE: &str = "autoscaling.knative.dev/min-scale";
 const MAX_SCALE: &str = "autoscaling.knative.dev/max-scale";
 const PROGRESS_DEADLINE: &str = "serving.knative.dev/progress-deadline";
+/// What annotations begin with that are settings of a user's own policies.
+const POLICY_PREFIX: &str = "policy.tidegate.dev/";
 /// What our own annotations begin with, and all of them.
 const OWN_PREFIX: &str = "tidegate.dev/";
 const OWN: [&str; 5] = [
@@ -32,6 +34,19 @@ pub struct Limits {
     pub bounds: Bounds,
     /// Replicas that a request waiting at zero gets when every policy fails. At least 1.
     pub activation: u32,
+}
+
+/// A pool of a service, as the engine gets it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolLimits {
+    /// Its name; `default` where the service has no pools.
+    pub name: String,
+    /// What the host keeps to.
+    pub limits: Limits,
+    /// Constraints of its pods. A JSON object.
+    pub pod: serde_json::Value,
+    /// Whether a request that waits at zero wakes this one: the pool that was written first.
+    pub wakes: bool,
 }
 
 /// Settings of a service that do not go with the profile. One line a fault.
@@ -80,6 +95,37 @@ impl Service {
             .map_err(|faults| LimitsError { service: self.name.clone(), faults })
     }
 
+    /// Its pools, sorted by name, with the limits of each. A service without pools is one of the name `default`. The first that is
+    /// written begins with the initial scale and has the service's least replicas; the others begin with none.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`limits`](Service::limits).
+    pub fn pools(
+        &self,
+        profile: &BTreeMap<String, String>,
+    ) -> Result<Vec<PoolLimits>, LimitsError> {
+        let whole = self.limits(profile)?;
+        if self.pools.is_empty() {
+            let (name, pod) = ("default".to_owned(), self.pod.clone());
+            return Ok(vec![PoolLimits { name, limits: whole, pod, wakes: true }]);
+        }
+        let pool = |(position, pool): (usize, &Pool)| {
+            let is_first = position == 0;
+            let of_first = |replicas: u32| if is_first { replicas } else { 0 };
+            let bounds = Bounds {
+                min: pool.min_replicas.unwrap_or(of_first(whole.bounds.min)),
+                max: pool.max_replicas.unwrap_or(whole.bounds.max),
+                initial: of_first(whole.bounds.initial),
+            };
+            let limits = Limits { bounds, activation: whole.activation };
+            PoolLimits { name: pool.name.clone(), limits, pod: pool.pod.clone(), wakes: is_first }
+        };
+        let mut pools: Vec<PoolLimits> = self.pools.iter().enumerate().map(pool).collect();
+        pools.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(pools)
+    }
+
     /// The settings document of a scaling stage, with the stage's own settings. JSON; `docs/signals.md` describes it.
     pub fn scaling_document(
         &self,
@@ -89,14 +135,15 @@ impl Service {
         self.document(own, profile).to_string()
     }
 
-    /// The settings document of the placement policy: the same with the pod's constraints.
+    /// The settings document of the placement policy: the same with the constraints of a pool's pods.
     pub fn placement_document(
         &self,
+        pod: &serde_json::Value,
         own: &serde_json::Value,
         profile: &BTreeMap<String, String>,
     ) -> String {
         let mut document = self.document(own, profile);
-        document["service"]["pod"] = self.pod.clone();
+        document["service"]["pod"] = pod.clone();
         document.to_string()
     }
 
@@ -137,14 +184,15 @@ pub(super) fn take_annotations(
 ) {
     for (name, at) in &annotations {
         let text = at.tree.scalar().unwrap_or("");
-        if name.starts_with(PREFIX) || name.starts_with("serving.knative.dev/") {
+        if [PREFIX, "serving.knative.dev/", POLICY_PREFIX].iter().any(|one| name.starts_with(one)) {
             service.annotations.insert(name.clone(), text.to_owned());
         } else if name.starts_with(OWN_PREFIX) && !OWN.contains(&name.as_str()) {
-            let message = match tidegate_settings::nearest(name, OWN) {
+            let nearest = tidegate_settings::nearest(name, OWN);
+            let message = match nearest {
                 Some(nearest) => format!("{name} is no known annotation; did you mean {nearest}?"),
                 None => format!("{name} is no known annotation, expected {}", OWN.join(", ")),
             };
-            notes.warn(at.line, message);
+            notes.warn_near(at.line, &at.path, message, nearest.map(str::to_owned));
         }
     }
     if let Some(at) = annotations.get("tidegate.dev/trace") {
@@ -161,6 +209,11 @@ pub(super) fn take_annotations(
         match nanos.and_then(|nanos| u64::try_from(nanos / 1_000_000).ok()).filter(|ms| *ms > 0) {
             Some(ms) => service.progress_deadline_ms = ms,
             None => at.refuse(notes, "a duration above 0s, as in 10m"),
+        }
+    }
+    for warning in tidegate_settings::unknown_annotations(&service.annotations) {
+        if let Some(at) = annotations.get(&warning.key) {
+            notes.warn_near(at.line, &at.path, warning.to_string(), warning.nearest);
         }
     }
     let lenient = BTreeMap::from([("allow-zero-initial-scale".to_owned(), "true".to_owned())]);

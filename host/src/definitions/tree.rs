@@ -38,14 +38,38 @@ pub(super) struct Entry {
 pub(super) fn parse(text: &str, file: &str) -> Result<Vec<Tree>, DefinitionError> {
     // Kubernetes' readers know `yes` and `on` as flags; here they are words, so that no label turns into one unnoticed.
     let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
-    let documents: Vec<Spanned<Raw>> =
-        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
-            DefinitionError::Syntax { path: file.to_owned(), message: error.to_string() }
+    let documents: Vec<Spanned<Raw>> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| {
+            let at = error.location().map(|at| (at.line(), at.column()));
+            DefinitionError::Syntax { path: file.to_owned(), message: error.to_string(), at }
         })?;
     Ok(documents.into_iter().map(|raw| tree(raw, text)).collect())
 }
 
 impl Tree {
+    /// The line of what stands at a path of keys and positions, such as `scaling.1.settings.minimum`; of as much of the path as
+    /// there is, where there is less.
+    pub(super) fn line_at<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> u64 {
+        let (mut tree, mut line) = (self, self.line);
+        for part in path {
+            let next = match &tree.value {
+                Value::Map(entries) => entries
+                    .iter()
+                    .find(|entry| entry.key == part)
+                    .map(|entry| (&entry.tree, entry.line)),
+                Value::List(items) => part
+                    .parse::<usize>()
+                    .ok()
+                    .and_then(|position| items.get(position))
+                    .map(|item| (item, item.line)),
+                Value::Null | Value::Flag(..) | Value::Number(..) | Value::Text(_) => None,
+            };
+            let Some(next) = next else { break };
+            (tree, line) = next;
+        }
+        line
+    }
+
     /// As JSON.
     pub(super) fn json(&self) -> serde_json::Value {
         match &self.value {

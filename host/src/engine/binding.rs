@@ -238,7 +238,7 @@ fn resolve(
     }
 }
 
-fn named(source: &Source) -> String {
+pub(super) fn named(source: &Source) -> String {
     match source {
         Source::Window(window) => {
             format!("the window {} over {} s, {}", window.signal, window.span_s, window.averaging)

@@ -98,10 +98,10 @@ impl Chair {
 /// What a policy was asked with about one target.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
-    at: Time,
-    causes: Causes,
+    pub(super) at: Time,
+    pub(super) causes: Causes,
     pub(super) inputs: Vec<f64>,
-    state: Vec<u8>,
+    pub(super) state: Vec<u8>,
 }
 
 /// A target that a policy is asked about, and why.

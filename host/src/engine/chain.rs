@@ -117,7 +117,7 @@ pub(super) struct Seat {
     pub(super) is_applied: bool,
     /// A value for each output of the stage.
     outputs: Vec<f64>,
-    next_at: Time,
+    pub(super) next_at: Time,
     /// Its policy is asked when `next_at` has come; to others that only says until when ticks may be spared.
     pub(super) has_timer: bool,
     /// Its last decision differed from the one before, so a stage with cause `change` is asked again.
@@ -126,16 +126,16 @@ pub(super) struct Seat {
     was_asked: bool,
     /// The step in which its policy last failed: it is not asked again in that.
     failed_in: u64,
-    quarantine: Quarantine,
+    pub(super) quarantine: Quarantine,
     /// Its policy failed when last asked; when to ask again, and about what.
     failing: Option<(Time, Causes)>,
-    is_closed: bool,
+    pub(super) is_closed: bool,
     /// The tick that it has answered, by the time when it was due.
     ticked: Time,
     /// The step in which it last answered a poke, and in which it last decided.
     poked_in: u64,
-    decided_in: u64,
-    decided_by: usize,
+    pub(super) decided_in: u64,
+    pub(super) decided_by: usize,
 }
 
 impl Seat {
@@ -266,7 +266,8 @@ impl Chain {
                     }
                 }
                 Pass::Pokes => {
-                    if target.is_poked && seat.poked_in != number && seat.wanted == Some(0) {
+                    let is_at_zero = target.is_poked && seat.wanted == Some(0);
+                    if (is_at_zero || target.is_asked) && seat.poked_in != number {
                         causes |= Causes::POKE;
                     }
                 }

@@ -11,6 +11,7 @@ mod bounds;
 mod chain;
 mod fact;
 pub mod fleet;
+pub mod inspection;
 pub mod observation;
 mod placing;
 pub mod plan;
@@ -29,6 +30,7 @@ pub use binding::BindTargetError;
 pub use bounds::BoundsNow;
 pub use chain::{OnFailure, Stage};
 pub use fleet::{Node, NodeId, Resources, Taint, TaintEffect};
+pub use inspection::{Inspection, Moved, StageInspection};
 pub use observation::{Counts, Event, Observation, Phase, Report};
 pub use placing::PLACEMENT;
 pub use plan::{Action, Change, Clamp, ClampRule, Plan, StageFailure, StageSaid, Unplaced};
@@ -44,6 +46,11 @@ use words::Words;
 
 use crate::policy::{CallError, PlacementPolicy};
 use crate::time::Time;
+
+/// The names of all facts that a scaling policy may ask for.
+pub fn fact_names() -> impl Iterator<Item = &'static str> {
+    fact::Fact::ALL.into_iter().map(fact::Fact::name)
+}
 
 /// Rounds in which a pass must settle. Knative's rules take three; a chain that does not settle is reported and left alone until
 /// something happens.
@@ -115,6 +122,11 @@ pub struct StageView<'a> {
 }
 
 impl StageView<'_> {
+    /// Whether its policy announced an output of that name.
+    pub fn gives(&self, name: &str) -> bool {
+        self.outputs.iter().any(|output| output == name)
+    }
+
     /// The value of one of its outputs; NaN where it gave none.
     pub fn output(&self, name: &str) -> f64 {
         self.outputs
@@ -307,13 +319,9 @@ impl Engine {
         })
     }
 
-    /// The average of a window that some policy asked for.
-    pub fn average(&self, id: TargetId, window: windows::WindowSpec, at: Time) -> Option<f64> {
-        self.targets[id.index()]
-            .windows
-            .iter()
-            .find(|known| known.spec() == window)?
-            .average(at.second())
+    /// The window that some policy asked for; `None`: none did.
+    pub fn window(&self, id: TargetId, spec: windows::WindowSpec) -> Option<&windows::Window> {
+        self.targets[id.index()].windows.iter().find(|known| known.spec() == spec)
     }
 
     /// The output `name` of the last stage that gives it; NaN where none did.
@@ -331,18 +339,33 @@ impl Engine {
 
     /// What to do about what was seen.
     pub fn step(&mut self, seen: &Observation) -> Plan {
+        self.plan(seen, &[Pass::Changes, Pass::Pokes, Pass::Ticks])
+    }
+
+    /// The same, but for ticks that are due: they stay due, for the next step at this moment. About each of `poked` there is an extra
+    /// decision, whatever was wanted last. For worlds in which several things happen at one moment, one after the other.
+    pub fn step_before_ticks(&mut self, seen: &Observation, poked: &[TargetId]) -> Plan {
+        for id in poked {
+            self.targets[id.index()].is_asked = true;
+        }
+        self.plan(seen, &[Pass::Changes, Pass::Pokes])
+    }
+
+    fn plan(&mut self, seen: &Observation, passes: &[Pass]) -> Plan {
         self.generation += 1;
         let now = seen.at;
         let mut plan = Plan { at: now, generation: self.generation, ..Plan::default() };
+        self.placing.moved.clear();
         self.take_in(seen);
-        for pass in [Pass::Changes, Pass::Pokes, Pass::Ticks] {
-            self.run_pass(pass, now, &mut plan);
+        for pass in passes {
+            self.run_pass(*pass, now, &mut plan);
         }
         for target in &mut self.targets {
-            if target.next_tick <= now {
+            if target.next_tick <= now && passes.contains(&Pass::Ticks) {
                 target.next_tick = next_tick(target.created_at, now, self.options.tick_ms);
             }
             target.is_poked = false;
+            target.is_asked = false;
         }
         self.placing.place_pending(now, &self.options, &mut self.targets, &mut plan);
         self.tell_changes(&mut plan);
@@ -371,6 +394,7 @@ impl Engine {
                     target.is_poked |=
                         target.levels.concurrency > 0.0 && target.gateway_since.is_some();
                 }
+                Event::Scraped(id, report) => self.targets[id.index()].report(report),
                 Event::Waiting(id) => {
                     let target = &mut self.targets[id.index()];
                     target.is_poked = true;
@@ -407,7 +431,7 @@ impl Engine {
         for (position, target) in self.targets.iter_mut().enumerate() {
             let is_candidate = match pass {
                 Pass::Changes => target.is_touched || target.wakes_at <= now,
-                Pass::Pokes => target.is_poked,
+                Pass::Pokes => target.is_poked || target.is_asked,
                 Pass::Ticks => target.next_tick <= now,
             };
             if is_candidate {

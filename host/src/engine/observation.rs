@@ -25,6 +25,8 @@ pub enum Event {
     Nodes(Vec<Node>),
     /// What the gateway counted over a second.
     Report(TargetId, Report),
+    /// What the replicas themselves said of a second, scraped: as a report, but it does not poke, for nobody waits who is there.
+    Scraped(TargetId, Report),
     /// A request waits for a target without a ready replica.
     Waiting(TargetId),
     /// A replica moved on.

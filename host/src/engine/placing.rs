@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::Options;
 use super::binding::BindTargetError;
 use super::fleet::{Node, NodeId};
+use super::inspection::Moved;
 use super::plan::{Action, Plan, StageFailure, Unplaced};
-use super::replicas::ReplicaState;
+use super::replicas::{Replica, ReplicaState};
 use super::target::{ReplicaId, Target, TargetId};
-use crate::policy::wire::PlacementProgram;
-use crate::policy::{CallError, CallErrorKind, PlacementPolicy};
+use crate::policy::wire::{Explanation, PlacementProgram};
+use crate::policy::{BindError, CallError, CallErrorKind, PlacementPolicy};
 use crate::time::Time;
 
 use columns::Columns;
@@ -40,6 +41,9 @@ pub(super) struct Placing {
     pub(super) retry_at: Time,
     /// What was last told of each target with replicas that found no place.
     unplaced: BTreeMap<TargetId, Unplaced>,
+    /// The target of which somebody wants to know where its replicas went and why, and what came of that in this step.
+    pub(super) watched: Option<TargetId>,
+    pub(super) moved: Vec<Moved>,
 }
 
 struct Placer {
@@ -142,6 +146,17 @@ impl Placer {
     }
 }
 
+/// A settings document with nothing of the author's in it; what the installation knows stays.
+fn without_settings(document: &str) -> String {
+    match serde_json::from_str::<serde_json::Value>(document) {
+        Ok(serde_json::Value::Object(mut document)) => {
+            document.insert("settings".to_owned(), serde_json::json!({}));
+            serde_json::Value::Object(document).to_string()
+        }
+        Ok(_) | Err(_) => document.to_owned(),
+    }
+}
+
 /// What asking about replicas came to.
 struct Placed {
     nodes: Vec<Option<NodeId>>,
@@ -161,6 +176,8 @@ impl Placing {
             is_stale: true,
             retry_at: Time::NEVER,
             unplaced: BTreeMap::new(),
+            watched: None,
+            moved: Vec::new(),
         })
     }
 
@@ -176,16 +193,23 @@ impl Placing {
     pub(super) fn bind(&mut self, target: &Target) -> Result<Vec<String>, BindTargetError> {
         let settings = &target.spec.placement_settings;
         let mut warnings = Vec::new();
-        for placer in std::iter::once(&mut self.main).chain(&mut self.fallback) {
+        let placers = std::iter::once((&mut self.main, false));
+        for (placer, is_fallback) in placers.chain(self.fallback.as_mut().map(|one| (one, true))) {
             if placer.by_settings.contains_key(settings) {
                 continue;
             }
-            let program =
-                placer.policy.bind(settings).map_err(|source| BindTargetError::Settings {
-                    target: target.spec.name.to_string(),
-                    stage: PLACEMENT.to_owned(),
-                    source,
-                })?;
+            let bound = match placer.policy.bind(settings) {
+                // What was written for another policy need not mean anything to the fallback: it has its defaults then.
+                Err(BindError::Faults(_)) if is_fallback => {
+                    placer.policy.bind(&without_settings(settings))
+                }
+                bound => bound,
+            };
+            let program = bound.map_err(|source| BindTargetError::Settings {
+                target: target.spec.name.to_string(),
+                stage: PLACEMENT.to_owned(),
+                source,
+            })?;
             warnings.extend(program.warnings.iter().map(|fault| {
                 format!("{}: {PLACEMENT}: {}: {}", target.spec.name, fault.path, fault.message)
             }));
@@ -244,18 +268,22 @@ impl Placing {
             self.main.place(&mut self.grounds, now, &pending, targets);
         let instead = if self.fallback.is_some() { "fallback" } else { "hold" };
         let mut at_fault = told(&pending, failed, instead, failures);
-        let mut explained: BTreeMap<usize, String> = BTreeMap::new();
-        let found_none = |at: &usize| chosen[*at].is_none() && at_fault.binary_search(at).is_err();
-        if options.explains && (0..pending.len()).any(|at| found_none(&at)) {
+        let mut explained: BTreeMap<usize, Explanation> = BTreeMap::new();
+        let is_good = |at: &usize| at_fault.binary_search(at).is_err();
+        let is_told = |at: &usize| {
+            is_good(at)
+                && (options.explains && chosen[*at].is_none()
+                    || Some(pending[*at].target) == self.watched)
+        };
+        if (0..pending.len()).any(|at| is_told(&at)) {
             // Asked about as they were placed: without those at fault, and with everything free that was free before.
             let free_now = std::mem::replace(&mut self.grounds.free, free);
-            let good: Vec<usize> =
-                (0..pending.len()).filter(|at| at_fault.binary_search(at).is_err()).collect();
+            let good: Vec<usize> = (0..pending.len()).filter(is_good).collect();
             let ids: Vec<ReplicaId> = good.iter().map(|&at| pending[at]).collect();
             let request = self.grounds.request(&self.main, now, &ids, targets);
             self.grounds.free = free_now;
             let told = self.main.policy.explain(&request).unwrap_or_default();
-            explained = good.into_iter().zip(told.into_iter().map(|told| told.reason)).collect();
+            explained = good.into_iter().zip(told).collect();
         }
         if let Some(fallback) = self.fallback.as_mut().filter(|_| !at_fault.is_empty()) {
             let again: Vec<ReplicaId> = at_fault.iter().map(|&at| pending[at]).collect();
@@ -281,7 +309,12 @@ impl Placing {
             left.entry(replica.target).or_insert(position);
         }
         let mut is_some_placed = false;
-        for (&replica, node) in pending.iter().zip(chosen) {
+        for (position, (&replica, node)) in pending.iter().zip(chosen).enumerate() {
+            if Some(replica.target) == self.watched {
+                let node = node.map(|node| self.grounds.nodes[node.index()].name.clone());
+                let why = explained.get(&position).cloned();
+                self.moved.push(Moved::placed(replica, node, why));
+            }
             let Some(node) = node else { continue };
             let target = &mut targets[replica.target.index()];
             target.replicas.place(replica.ordinal, node);
@@ -295,7 +328,8 @@ impl Placing {
         self.unplaced.retain(|target, _| left.contains_key(target));
         for (target, position) in left {
             let replicas = targets[target.index()].replicas.pending();
-            let reason = explained.get(&position).cloned().unwrap_or_default();
+            let reason = explained.get(&position).filter(|_| options.explains);
+            let reason = reason.map_or(String::new(), |told| told.reason.clone());
             let now = Unplaced { target, replicas, reason };
             if self.unplaced.get(&target) != Some(&now) {
                 self.unplaced.insert(target, now.clone());
@@ -337,17 +371,31 @@ impl Placing {
             let answer = placer.policy.rank(&asked);
             match answer.and_then(|order| each_once(&order, candidates.len()).map(|()| order)) {
                 Ok(order) => {
-                    ranked = Some(order);
+                    let is_watched = |(_, id): &(usize, ReplicaId)| Some(id.target) == self.watched;
+                    let told = match candidates.iter().any(is_watched) {
+                        true => placer.policy.explain_rank(&asked).unwrap_or_default(),
+                        false => Vec::new(),
+                    };
+                    ranked = Some((order, told));
                     break;
                 }
                 Err(error) => failures.push(failure(&ids, &error, instead)),
             }
             instead = "hold";
         }
-        let Some(ranked) = ranked else { return };
+        let Some((ranked, told)) = ranked else { return };
         let mut left = leaving;
         for position in ranked {
             let (choice, replica) = candidates[position as usize];
+            if Some(replica.target) == self.watched {
+                let its = &targets[replica.target.index()].replicas;
+                let found = its.iter().find(|other| other.ordinal == replica.ordinal);
+                let node = found.and_then(Replica::node);
+                let node = node.and_then(|node| self.grounds.nodes.get(node.index()));
+                let node = node.map(|node| node.name.clone());
+                let why = told.get(position as usize).cloned();
+                self.moved.push(Moved::ranked(replica, node, left[choice] > 0, why));
+            }
             if left[choice] > 0 && targets[replica.target.index()].replicas.drain(replica.ordinal) {
                 left[choice] -= 1;
                 actions.push(Action::Drain { replica });

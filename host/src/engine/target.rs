@@ -166,6 +166,8 @@ pub(super) struct Target {
     pub(super) is_activated: bool,
     /// A request waits although no replica is ready.
     pub(super) is_poked: bool,
+    /// A decision about it was asked for, whatever was wanted last.
+    pub(super) is_asked: bool,
     /// Something happened that stages may want to hear of.
     pub(super) is_touched: bool,
 }
@@ -200,6 +202,7 @@ impl Target {
             levels: Levels::default(),
             is_activated: false,
             is_poked: false,
+            is_asked: false,
             is_touched: true,
         }
     }

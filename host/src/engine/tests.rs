@@ -365,6 +365,37 @@ fn a_poke_is_answered_at_zero_only() {
 }
 
 #[test]
+fn what_replicas_say_of_themselves_does_not_poke() {
+    let mut bench = one_stage(as_many, OnFailure::Hold, vec![spec("a", 0, 5, 0)]);
+    bench.step(0, vec![nodes(8), report(0, 0, 0.0)]);
+    bench.step(2, Vec::new());
+    let scraped = |event| match event {
+        Event::Report(id, report) => Event::Scraped(id, report),
+        other => other,
+    };
+    assert_eq!(bench.step(3, vec![scraped(report(0, 3, 9.0))]), "wake 4s");
+    assert_eq!(bench.step(4, Vec::new()), "start 0/0 start 0/1 start 0/2 0: 0→3 wake 6s");
+}
+
+#[test]
+fn an_extra_decision_leaves_the_tick_of_its_moment_due() {
+    fn counts(_: u64, causes: Causes, inputs: &[f64]) -> Option<Said> {
+        let wanted = inputs[0] as u32 + 2 * u32::from(causes.contains(Causes::POKE));
+        Some(Said { wanted, ..Said::default() })
+    }
+    let mut bench = one_stage(counts, OnFailure::Hold, vec![spec("a", 0, 5, 1)]);
+    bench.step(0, vec![nodes(8), report(0, 0, 1.0)]);
+    let at = |s: u64| Observation { at: START + s * SECOND, ..Observation::default() };
+    let id = TargetId(0);
+    bench.engine.step_before_ticks(&at(2), &[]);
+    assert_eq!(bench.engine.stage(id, "first").expect("it is there").wanted, None);
+    bench.engine.step_before_ticks(&at(2), &[id]);
+    assert_eq!(bench.engine.stage(id, "first").expect("it is there").wanted, Some(3));
+    bench.step(2, Vec::new());
+    assert_eq!(bench.engine.stage(id, "first").expect("it is there").wanted, Some(1));
+}
+
+#[test]
 fn a_second_stage_hears_proposals_within_bounds_and_facts_and_its_own_timers() {
     fn second(at_ms: u64, causes: Causes, inputs: &[f64]) -> Option<Said> {
         let timer = if causes.contains(Causes::TIMER) { 0 } else { at_ms + 3 * SECOND };

@@ -20,6 +20,14 @@ pub enum Averaging {
 }
 
 impl Averaging {
+    /// Its name in the catalogue.
+    pub fn name(self) -> &'static str {
+        match self {
+            Averaging::Linear => "linear",
+            Averaging::WeightedExponential => "weighted-exponential",
+        }
+    }
+
     /// The averaging of that name in the catalogue.
     pub fn named(name: &str) -> Option<Averaging> {
         match name {

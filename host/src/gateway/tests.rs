@@ -1,11 +1,9 @@
-//! The gate by hand, against a plain restatement of its rules, and against what Knative's own code counted.
+//! The gate by hand, and against a plain restatement of its rules. Its reports are held to what Knative's own code counted in
+//! `tests/knative_golden.rs`.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
-use std::path::Path;
 
 use proptest::prelude::*;
-use serde_json::Value;
 
 use super::*;
 
@@ -157,86 +155,6 @@ fn tokens_count_when_a_prompt_is_handed_over_and_when_an_answer_ends() {
     let values: Vec<_> =
         gate.take_reports(2_000_000).map(|report| report.values[2..].to_vec()).collect();
     assert_eq!(values, [[70.0, 0.0], [0.0, 9.0]]);
-}
-
-/// `cases.requeststats.jsonl`: what Knative's queue proxy and activator say about the same requests.
-#[test]
-fn reports_are_those_of_knatives_activator_at_zero_and_of_its_queue_proxy_where_a_replica_is_ready()
-{
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../fixtures/kpa-golden/cases.requeststats.jsonl.gz");
-    let mut text = String::new();
-    let file = std::fs::File::open(path).expect("the file is there");
-    flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("it unpacks");
-    let wide = Limits { concurrency: 0, queue: u32::MAX, queue_bytes: None, timeout_us: None };
-    for line in text.lines() {
-        let case: Value = serde_json::from_str(line).expect("a line is a document");
-        let number = |value: &Value| value.as_f64().expect("a number");
-        let until_us = case["until_ms"].as_u64().expect("a time") * 1_000;
-        let (mut at_zero, mut ready) = (Gate::new(wide, 0), Gate::new(wide, 0));
-        ready.replica_ready(0, 0);
-        let mut proxied = Meter::new(0);
-        let mut proxied_seconds = Vec::new();
-        let mut open: BTreeMap<&str, Vec<[RequestHandle; 2]>> = BTreeMap::new();
-        let mut activator = Vec::new();
-        for event in case["events"].as_array().expect("a list") {
-            let at_us = event[0].as_u64().expect("a time") * 1_000;
-            let kind = event[1].as_str().expect("a word");
-            while (proxied_seconds.len() as u64 + 1) * SECOND_US <= at_us {
-                proxied_seconds.push(proxied.take((proxied_seconds.len() as u64 + 1) * SECOND_US));
-            }
-            activator.extend(told(&mut at_zero, at_us));
-            let is_proxied = kind.starts_with('p');
-            match kind.trim_start_matches('p') {
-                "in" => {
-                    let both = [&mut at_zero, &mut ready]
-                        .map(|gate| gate.arrive(at_us, ask()).expect("there is room"));
-                    open.entry(if is_proxied { "p" } else { "" }).or_default().push(both);
-                    if is_proxied {
-                        proxied.arrived();
-                        proxied.begins(at_us);
-                    }
-                }
-                _ => {
-                    let waiting = open.get_mut(if is_proxied { "p" } else { "" });
-                    let [one, other] = waiting.expect("it came").pop().expect("it came");
-                    at_zero.give_up(at_us, one).expect("it is there");
-                    ready.give_up(at_us, other).expect("it is there");
-                    if is_proxied {
-                        proxied.ends(at_us);
-                    }
-                }
-            }
-            activator.extend(told(&mut at_zero, at_us));
-        }
-        activator.extend(told(&mut at_zero, until_us));
-        while (proxied_seconds.len() as u64) < until_us / SECOND_US {
-            proxied_seconds.push(proxied.take((proxied_seconds.len() as u64 + 1) * SECOND_US));
-        }
-        let queue_proxy: Vec<[f64; 5]> = told(&mut ready, until_us)
-            .into_iter()
-            .zip(&proxied_seconds)
-            .map(|((second, concurrency, arrivals), proxied)| {
-                let counted = proxied.arrivals as f64;
-                [second as f64 * 1e3, concurrency, proxied.concurrency, arrivals, counted]
-            })
-            .collect();
-        let rows = |key: &str| case[key].as_array().expect("a list").clone();
-        let name = &case["id"];
-        assert_eq!(queue_proxy.len(), rows("queue_proxy").len(), "{name}");
-        for (ours, theirs) in queue_proxy.iter().zip(rows("queue_proxy")) {
-            for (column, ours) in ours.iter().enumerate() {
-                let theirs = number(&theirs[column]);
-                assert!((ours - theirs).abs() <= 1e-12, "{name}: {ours} is not {theirs}");
-            }
-        }
-        assert_eq!(activator.len(), rows("activator").len(), "{name}: {activator:?}");
-        for ((second, concurrency, arrivals), theirs) in activator.iter().zip(rows("activator")) {
-            assert_eq!(*second, number(&theirs[0]) as u64 / 1_000, "{name}");
-            assert!((concurrency - number(&theirs[1])).abs() <= 1e-12, "{name}: {activator:?}");
-            assert_eq!(*arrivals, number(&theirs[2]), "{name}: {activator:?}");
-        }
-    }
 }
 
 /// A gate told in the plainest words: lists that are searched.

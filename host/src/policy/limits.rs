@@ -23,6 +23,8 @@ pub struct Limits {
     pub fuel_of_rare_calls: u64,
     /// Linear memory, bytes. Most of a policy's is what its batch takes.
     pub memory_bytes: u64,
+    /// Memories, of which `memory_bytes` is the sum. One, but where a language's tools put modules of their own beside the policy's.
+    pub memories: u32,
     /// Elements of all its tables.
     pub table_elements: u32,
     /// Stack, bytes.
@@ -51,6 +53,7 @@ impl Default for Limits {
             fuel_per_pair: 1_000,
             fuel_of_rare_calls: 20_000_000,
             memory_bytes: 64 << 20,
+            memories: 1,
             table_elements: 10_000,
             stack_bytes: 512 << 10,
             output_bytes: 1 << 20,

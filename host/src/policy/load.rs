@@ -72,10 +72,12 @@ pub enum LoadError {
         limit: u64,
     },
     /// Several memories.
-    #[error("the component declares {count} memories, and one is allowed")]
+    #[error("the component declares {count} memories, and {} allowed", if *limit == 1 { "one is".to_owned() } else { format!("{limit} are") })]
     TooManyMemories {
         /// How many.
         count: u32,
+        /// The limit.
+        limit: u32,
     },
     /// It asks for more table elements than there are.
     #[error("the component declares tables of {elements} elements, more than the limit of {limit}")]
@@ -168,7 +170,9 @@ impl LoadError {
             LoadError::MemoryTooLarge { .. } => {
                 "look for large static arrays, or raise `limits.memoryBytes` in the policies file"
             }
-            LoadError::TooManyMemories { .. } => "link everything into one module",
+            LoadError::TooManyMemories { .. } => {
+                "link everything into one module, or raise `limits.memories` in the policies file"
+            }
             LoadError::TablesTooLarge { .. } => "raise `limits.tableElements` in the policies file",
             LoadError::Imports { functions }
                 if functions.iter().any(|name| name.starts_with(DEBUG)) =>
@@ -203,7 +207,7 @@ impl LoadError {
 }
 
 /// Names joined for a sentence.
-fn listed(names: &[String]) -> String {
+pub(super) fn listed(names: &[String]) -> String {
     match names.len() {
         0 => "nothing".to_owned(),
         1..=TOLD_AT_MOST => names.join(", "),
@@ -218,6 +222,15 @@ fn listed(names: &[String]) -> String {
 pub(super) struct Exports {
     pub(super) scaling: bool,
     pub(super) placement: bool,
+}
+
+/// Whether a component scales; one that does not places. It is checked for that, and nothing of it is compiled.
+///
+/// # Errors
+///
+/// When it is not one that this host can run.
+pub fn scales(component: &[u8], limits: &Limits) -> Result<bool, LoadError> {
+    check(component, limits).map(|exports| exports.scaling)
 }
 
 /// Checks a file that is to become a policy.
@@ -237,7 +250,7 @@ pub(super) fn check(bytes: &[u8], limits: &Limits) -> Result<Exports, LoadError>
 }
 
 /// What a file begins with: text if it is.
-fn beginning(bytes: &[u8]) -> String {
+pub(super) fn beginning(bytes: &[u8]) -> String {
     let first = &bytes[..bytes.len().min(12)];
     match std::str::from_utf8(first) {
         Ok("") => "is empty".to_owned(),
@@ -319,8 +332,8 @@ fn check_sizes(bytes: &[u8], limits: &Limits) -> Result<(), LoadError> {
     if functions > limits.functions {
         return Err(LoadError::TooManyFunctions { limit: limits.functions });
     }
-    if memories > 1 {
-        return Err(LoadError::TooManyMemories { count: memories });
+    if memories > limits.memories {
+        return Err(LoadError::TooManyMemories { count: memories, limit: limits.memories });
     }
     if elements > u64::from(limits.table_elements) {
         return Err(LoadError::TablesTooLarge { elements, limit: limits.table_elements });
@@ -395,9 +408,9 @@ fn check_names(bytes: &[u8], types: TypesRef<'_>) -> Result<Exports, LoadError> 
     Err(LoadError::OtherWorld { found: exported })
 }
 
-const SCALING_FUNCTIONS: &[&str] =
+pub(super) const SCALING_FUNCTIONS: &[&str] =
     &["bind", "init", "decide", "explain", "state-schema", "migrate"];
-const PLACEMENT_FUNCTIONS: &[&str] =
+pub(super) const PLACEMENT_FUNCTIONS: &[&str] =
     &["inputs", "bind", "place", "explain", "rank", "explain-rank"];
 
 /// Whether a component's `export` is `interface` as this host serves it: in any version that differs from its own in the last

@@ -5,23 +5,28 @@ pub mod builtin;
 mod call;
 mod compile;
 mod component;
+pub mod facts;
 mod isolate;
 mod limits;
 pub mod load;
 pub mod native;
+mod panic;
 mod places;
 pub mod quarantine;
 mod sandbox;
 mod told;
 pub mod wire;
+pub mod wrap;
 
 pub use compile::{SUBCOMMAND as COMPILE_SUBCOMMAND, compile_child};
 pub use component::ComponentScaling;
+pub use facts::Facts;
 pub use limits::Limits;
 pub use load::LoadError;
 pub use places::ComponentPlacement;
 pub use quarantine::Quarantine;
 pub use sandbox::{Package, Sandbox, SandboxError, digest_of};
+pub(crate) use told::size;
 
 use wire::{
     Batch, Births, Candidates, Decisions, Explanation, Fault, Inheritance, PlacementInput,

@@ -2,6 +2,7 @@
 //! compiled and linked. How a call is made is in `call`, how machine code comes about in `compile`.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::{Component, Linker};
@@ -15,12 +16,12 @@ use super::component::ComponentScaling;
 use super::load::{self, LoadError, PLACEMENT, SCALING};
 use super::places::ComponentPlacement;
 use super::wire::{placement, scaling};
-use super::{Limits, compile};
+use super::{CallError, Limits, compile};
 
 /// Instances alive at once in one sandbox. A policy's calls come one after the other, so this is about how many policies are
 /// asked at the same time.
 const SLOTS: u32 = 16;
-/// Modules of one component, adapters of its linker included.
+/// Modules of one component for each memory that it may have, adapters of its linker included.
 const MODULES: u32 = 8;
 /// Memory of a slot that is wiped rather than given back. A batch of a thousand fits; with much more, wiping costs more than
 /// it spares (measured: 18 µs for a fresh batch of one, 60 µs with 1 MiB).
@@ -109,7 +110,7 @@ impl Sandbox {
         let pre = Linker::<Room>::new(&self.engine)
             .instantiate_pre(&component)
             .map_err(|error| LoadError::Compile { message: format!("{error:#}") })?;
-        let caller = Caller::new(self, pre);
+        let caller = Caller::new(self, pre, bytes);
         // Starting it once checks the types of its functions, and that its start function comes to an end.
         let (mut store, instance) = caller
             .start(self.limits.fuel_of_rare_calls)
@@ -177,6 +178,25 @@ impl Package {
         &self.digest
     }
 
+    /// What it may take.
+    pub fn limits(&self) -> &Limits {
+        &self.caller.limits
+    }
+
+    /// Makes a fresh instance, as every call does, and drops it.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start.
+    pub fn instance(&self) -> Result<(), CallError> {
+        self.caller.start(self.limits().fuel_of_rare_calls).map(|_| ())
+    }
+
+    /// The most memory that an instance had in a call of any policy made from this package, since this was last asked. Bytes.
+    pub fn take_most_memory(&self) -> u64 {
+        self.caller.most_memory.swap(0, Ordering::Relaxed) as u64
+    }
+
     /// The scaling policy, if it is one.
     pub fn scaling(&self) -> Option<ComponentScaling> {
         self.exports.scaling.then(|| ComponentScaling::new(&self.digest, self.caller.clone()))
@@ -216,18 +236,21 @@ pub(super) fn config(limits: &Limits, slots: &Slots) -> Config {
         .consume_fuel(true)
         .max_wasm_stack(limits.stack_bytes)
         .wasm_relaxed_simd(false)
-        .wasm_multi_memory(false)
+        // Calls between a component's parts copy from one memory to another.
+        .wasm_multi_memory(limits.memories > 1)
         .wasm_memory64(false);
     if let Slots::Pooled = slots {
+        let memories = limits.memories.max(1);
+        let modules = MODULES.saturating_mul(memories);
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(SLOTS)
-            .total_core_instances(SLOTS * MODULES)
-            .max_core_instances_per_component(MODULES)
-            .total_memories(SLOTS)
-            .max_memories_per_component(1)
+            .total_core_instances(SLOTS.saturating_mul(modules))
+            .max_core_instances_per_component(modules)
+            .total_memories(SLOTS.saturating_mul(memories))
+            .max_memories_per_component(memories)
             .max_memory_size(usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX))
-            .total_tables(SLOTS * MODULES)
-            .max_tables_per_component(MODULES)
+            .total_tables(SLOTS.saturating_mul(modules))
+            .max_tables_per_component(modules)
             .table_elements(limits.table_elements as usize)
             .max_unused_warm_slots(SLOTS)
             .linear_memory_keep_resident(KEPT_RESIDENT)

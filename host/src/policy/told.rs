@@ -39,7 +39,7 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// A number of bytes as people read it, with one decimal where it is not whole.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let told = |unit: u64, name| {
         let tenths = (u128::from(bytes) * 10).div_ceil(u128::from(unit));
         let (whole, rest) = (tenths / 10, tenths % 10);

@@ -28,6 +28,21 @@ pub(super) enum Event<'a> {
     Failed(&'a FailureNote),
 }
 
+impl Run<'_> {
+    /// What changed: the service, or the pool of it.
+    pub(super) fn name(&self) -> String {
+        name_of(self.service, self.first)
+    }
+}
+
+/// What a change of `service` is about: the service, or a pool of it.
+pub(super) fn name_of(service: &str, change: &ChangeNote) -> String {
+    match &change.pool {
+        Some(pool) => format!("{service}/{pool}"),
+        None => service.to_owned(),
+    }
+}
+
 impl Event<'_> {
     pub(super) fn at_s(&self) -> f64 {
         match self {
@@ -118,6 +133,7 @@ fn continues(first: &ChangeNote, before: &ChangeNote, next: &ChangeNote) -> bool
         && is_awake(next)
         && (is_small(before) && is_small(next) || next.at_s - before.at_s <= BURST_S)
         && falls(before) == falls(next)
+        && next.pool == first.pool
         && next.from == Some(before.to)
         && next.at_s - before.at_s <= PAUSE_S
         && next.in_panic == first.in_panic

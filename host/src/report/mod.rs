@@ -5,17 +5,22 @@
 //! - [`page`] is one HTML file without a script, and without a reference to anything outside.
 //! - [`json`] is the outcome as it is; [`schema`] and `docs/replay.md` describe it.
 
+mod brief;
 mod changes;
+mod comparison;
+mod deltas;
 mod markup;
-mod numbers;
+pub(crate) mod numbers;
 mod page;
 mod plot;
 mod service;
 mod spark;
-mod style;
+mod stand;
+pub(crate) mod style;
 mod summary;
 mod table;
 mod timeline;
+mod why;
 
 #[cfg(test)]
 mod sample;
@@ -24,10 +29,17 @@ mod tests;
 
 use crate::ledger::Outcome;
 
+pub use brief::brief;
+pub use comparison::comparison_page;
+pub use deltas::{comparison, comparison_markdown};
+pub use numbers::grouped;
+pub(crate) use numbers::{clock, counted, plain};
 pub use page::page;
+pub(crate) use style::Ink;
 pub use style::Style;
 pub use summary::summary;
 pub use timeline::{Columns, timeline};
+pub use why::why;
 
 /// How many lines a timeline has where nobody asks for another number.
 pub const LINES: usize = 60;

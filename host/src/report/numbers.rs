@@ -1,19 +1,19 @@
 //! Numbers and times as people read them, and foreign text made harmless.
 
 /// A moment or a span as `h:mm:ss`. Seconds; parts of one are dropped.
-pub(super) fn clock(seconds: f64) -> String {
+pub(crate) fn clock(seconds: f64) -> String {
     let whole = seconds as u64;
     format!("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60)
 }
 
 /// A moment as `h:mm`. Seconds; parts of a minute are dropped.
-pub(super) fn hours_minutes(seconds: f64) -> String {
+pub(crate) fn hours_minutes(seconds: f64) -> String {
     let minutes = seconds as u64 / 60;
     format!("{}:{:02}", minutes / 60, minutes % 60)
 }
 
 /// A count with a comma every three digits.
-pub(super) fn grouped(count: u64) -> String {
+pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -26,7 +26,7 @@ pub(super) fn grouped(count: u64) -> String {
 }
 
 /// A measured value to about three digits: `0`, `0.004`, `4.21`, `31.2`, `1,204`. In a column the points stand close.
-pub(super) fn measure(value: f64) -> String {
+pub(crate) fn measure(value: f64) -> String {
     if value == 0.0 {
         "0".into()
     } else if value < 0.1 {
@@ -41,7 +41,7 @@ pub(super) fn measure(value: f64) -> String {
 }
 
 /// The same, but a whole number is one: `2`, `0.5`.
-pub(super) fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     if value == value.trunc() {
         return grouped(value as u64);
     }
@@ -50,7 +50,7 @@ pub(super) fn short(value: f64) -> String {
 }
 
 /// US dollars: cents below a thousand, whole dollars above.
-pub(super) fn dollars(value: f64) -> String {
+pub(crate) fn dollars(value: f64) -> String {
     if value < 1000.0 {
         format!("${value:.2}")
     } else {
@@ -59,18 +59,18 @@ pub(super) fn dollars(value: f64) -> String {
 }
 
 /// The same without cents where there are none: `$2`, `$0.50`.
-pub(super) fn round_dollars(value: f64) -> String {
+pub(crate) fn round_dollars(value: f64) -> String {
     if value == value.trunc() { format!("${}", grouped(value as u64)) } else { dollars(value) }
 }
 
 /// `1 change`, `2 changes`.
-pub(super) fn counted(count: u64, thing: &str) -> String {
+pub(crate) fn counted(count: u64, thing: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
     format!("{} {thing}{ending}", grouped(count))
 }
 
 /// A digest that a person can compare at a glance: eight digits of a hash; `native:NAME` as it is.
-pub(super) fn short_digest(digest: &str) -> String {
+pub(crate) fn short_digest(digest: &str) -> String {
     match digest.strip_prefix("sha256:") {
         Some(hash) => hash.chars().take(8).collect(),
         None => plain(digest),
@@ -82,7 +82,7 @@ const LONGEST: usize = 300;
 
 /// `text` from outside on one line: what would move a terminal's cursor, colour it, or turn the direction of writing is shown as
 /// its code, and what is too long is cut.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut shown = String::new();
     for (i, c) in text.chars().enumerate() {
         if i == LONGEST {

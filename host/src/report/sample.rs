@@ -13,6 +13,7 @@ use crate::ledger::{
 
 fn change(at_s: f64, from: Option<u32>, to: u32, ready: u32, reason: &str) -> ChangeNote {
     ChangeNote {
+        pool: None,
         at_s,
         from,
         to,

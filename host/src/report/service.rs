@@ -140,7 +140,10 @@ fn told(event: &Event<'_>) -> Told {
         Event::Changed(run) => {
             let change = run.first;
             let to = run.last.to;
-            let reason = plain(&run.last.reason);
+            let mut reason = plain(&run.last.reason);
+            if let Some(pool) = &change.pool {
+                reason = format!("{}: {reason}", plain(pool));
+            }
             let why = match run.steps {
                 1 => reason,
                 steps => {

@@ -16,7 +16,7 @@ impl Style {
     pub const PLAIN: Style = Style { colour: false, width: 100 };
 
     /// `text` in `ink`; as it is where colour is off or nothing is to be seen.
-    pub(super) fn paint(self, ink: Ink, text: &str) -> String {
+    pub(crate) fn paint(self, ink: Ink, text: &str) -> String {
         if !self.colour || text.trim().is_empty() {
             return text.to_owned();
         }
@@ -31,14 +31,14 @@ impl Style {
         }
     }
 
-    pub(super) fn wide(self) -> usize {
+    pub(crate) fn wide(self) -> usize {
         self.width.max(80)
     }
 }
 
 /// What a piece of text is, which decides its colour. No colour says what the words do not say too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ink {
+pub(crate) enum Ink {
     Usual,
     Faint,
     Strong,
@@ -49,7 +49,7 @@ pub(super) enum Ink {
 }
 
 /// `text` in lines of at most `width` characters, broken at spaces only. At least one line.
-pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let line = lines.last_mut().expect("there is a line from the start");

@@ -22,10 +22,7 @@ const NAMES: usize = 24;
 /// What a replay came to, for a terminal: two tables, a line of blocks for each of the largest services, how the run was set up,
 /// warnings, and policies that failed.
 pub fn summary(outcome: &Outcome, style: Style) -> String {
-    let rows = rows(outcome);
-    let mut text = table(&rows, "requests", &[("", REQUESTS), ("wait, s:", WAITS)], style);
-    text.push('\n');
-    text += &table(&rows, "capacity", &[("", CAPACITY)], style);
+    let mut text = tables(outcome, style);
     text.push('\n');
     text += &drawn(outcome, style);
     for (name, told) in setup(&outcome.setup) {
@@ -44,6 +41,14 @@ pub fn summary(outcome: &Outcome, style: Style) -> String {
     });
     text += &notes("failure", Ink::Alarm, failures, style);
     text
+}
+
+/// What became of the requests, and what that took.
+pub(super) fn tables(outcome: &Outcome, style: Style) -> String {
+    let rows = rows(outcome);
+    let mut text = table(&rows, "requests", &[("", REQUESTS), ("wait, s:", WAITS)], style);
+    text.push('\n');
+    text + &table(&rows, "capacity", &[("", CAPACITY)], style)
 }
 
 /// A row of the tables: its name, its sums, and whether it stands for several services but not for all.

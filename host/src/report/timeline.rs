@@ -78,7 +78,7 @@ impl Columns {
         told.extend(change.clamps.iter().map(|clamp| (Ink::Notice, format!("[{}]", plain(clamp)))));
         let cells = [
             (Ink::Faint, format!("{at:>0$}", self.at)),
-            (Ink::Usual, self.name(run.service)),
+            (Ink::Usual, self.name(&run.name())),
             (Ink::Usual, format!("{:>5}", change.ready)),
             (Ink::Notice, format!("{waiting:>7}")),
             (desired, format!("{from:>3} {arrow} {to:<3}")),
@@ -152,18 +152,7 @@ fn words(ink: Ink, text: &str) -> Vec<(Ink, String)> {
 ///
 /// At most `limit` changes, the first of each kind and the largest of each service and stretch of time; a last line says how many more there are. `None`: all.
 pub fn timeline(outcome: &Outcome, style: Style, limit: Option<usize>) -> String {
-    let names = outcome.services.iter().map(|service| service.name.as_str());
-    let columns = Columns::new(names, outcome.setup.duration_s, style);
-    let all = events(outcome);
-    let told = most_telling(&all, limit.unwrap_or(usize::MAX));
-    let mut text = columns.head();
-    for event in &told {
-        text += &match event {
-            Event::Changed(run) => columns.run(run),
-            Event::Failed(failure) => columns.failure(failure),
-        };
-    }
-    let left_out = all.len() - told.len();
+    let (mut text, left_out) = told(outcome, style, limit);
     if left_out > 0 {
         let more = format!(
             "and {} more: the first of each kind and the largest are shown; --all shows all",
@@ -173,4 +162,26 @@ pub fn timeline(outcome: &Outcome, style: Style, limit: Option<usize>) -> String
         text.push('\n');
     }
     text
+}
+
+/// The lines of a timeline, and how many were left out.
+pub(super) fn told(outcome: &Outcome, style: Style, limit: Option<usize>) -> (String, usize) {
+    let all = events(outcome);
+    let mut names: Vec<String> =
+        outcome.services.iter().map(|service| service.name.clone()).collect();
+    names.extend(all.iter().filter_map(|event| match event {
+        Event::Changed(run) => run.first.pool.is_some().then(|| run.name()),
+        Event::Failed(_) => None,
+    }));
+    let names = names.iter().map(String::as_str);
+    let columns = Columns::new(names, outcome.setup.duration_s, style);
+    let told = most_telling(&all, limit.unwrap_or(usize::MAX));
+    let mut text = columns.head();
+    for event in &told {
+        text += &match event {
+            Event::Changed(run) => columns.run(run),
+            Event::Failed(failure) => columns.failure(failure),
+        };
+    }
+    (text, all.len() - told.len())
 }

@@ -199,3 +199,75 @@ pub enum TraceError {
         end_s: f64,
     },
 }
+
+impl TraceError {
+    /// The file; the first of two. Empty where it is about none.
+    pub fn path(&self) -> &str {
+        match self {
+            TraceError::Read { path, .. }
+            | TraceError::NotAFile { path }
+            | TraceError::Truncated { path, .. }
+            | TraceError::Damaged { path, .. }
+            | TraceError::NotText { path, .. }
+            | TraceError::LongLine { path, .. }
+            | TraceError::Empty { path }
+            | TraceError::NoRows { path }
+            | TraceError::MissingColumn { path, .. }
+            | TraceError::RepeatedColumn { path, .. }
+            | TraceError::ConflictingColumns { path, .. }
+            | TraceError::FieldCount { path, .. }
+            | TraceError::Field { path, .. }
+            | TraceError::OutOfOrder { path, .. }
+            | TraceError::RepeatedRow { path, .. }
+            | TraceError::OneRate { path }
+            | TraceError::Changed { path, .. } => path,
+            TraceError::RatesTwice { first, .. } => first,
+            TraceError::Lengths { .. } | TraceError::ShortWindow { .. } => "",
+        }
+    }
+
+    /// The line, from 1, where it is about one.
+    pub fn line(&self) -> Option<u64> {
+        match self {
+            TraceError::NotText { line, .. }
+            | TraceError::LongLine { line, .. }
+            | TraceError::FieldCount { line, .. }
+            | TraceError::Field { line, .. }
+            | TraceError::OutOfOrder { line, .. }
+            | TraceError::RepeatedRow { line, .. }
+            | TraceError::Changed { line, .. } => Some(*line),
+            TraceError::MissingColumn { .. }
+            | TraceError::RepeatedColumn { .. }
+            | TraceError::ConflictingColumns { .. } => Some(1),
+            TraceError::Read { .. }
+            | TraceError::NotAFile { .. }
+            | TraceError::Truncated { .. }
+            | TraceError::Damaged { .. }
+            | TraceError::Empty { .. }
+            | TraceError::NoRows { .. }
+            | TraceError::OneRate { .. }
+            | TraceError::RatesTwice { .. }
+            | TraceError::Lengths { .. }
+            | TraceError::ShortWindow { .. } => None,
+        }
+    }
+
+    /// The column, where it is about one.
+    pub fn column(&self) -> Option<&str> {
+        if let TraceError::Field { column, .. } = self {
+            return Some(column);
+        }
+        if let TraceError::OutOfOrder { column, .. } = self { Some(column) } else { None }
+    }
+
+    /// Whether the rows after it can be read all the same.
+    pub(super) fn is_of_row(&self) -> bool {
+        matches!(
+            self,
+            TraceError::FieldCount { .. }
+                | TraceError::Field { .. }
+                | TraceError::OutOfOrder { .. }
+                | TraceError::RepeatedRow { .. }
+        )
+    }
+}

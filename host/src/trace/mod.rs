@@ -6,6 +6,7 @@
 
 pub mod convert;
 mod error;
+mod faults;
 mod fields;
 mod layout;
 mod lines;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::fields::{CONCURRENCY as VALUE, MINUTE as WHEN, MINUTE_US, Place, wrong_count};
 use super::layout::{CONCURRENCY, ConcurrencyColumns, MINUTE};
 use super::lines::Lines;
-use super::{Found, Item, TraceError, add_service, position_of};
+use super::{Found, Item, TraceError, position_of};
 
 /// Reads a whole table to see that it is one.
 pub(super) fn check(
@@ -18,21 +18,11 @@ pub(super) fn check(
     let mut in_minute = BTreeSet::new();
     let mut last_us = None;
     let mut rows = Rows::new(path, lines, columns);
-    while let Some(row) = rows.next()? {
-        let name = row.service.unwrap_or_default();
-        let line = row.line;
-        if let (Some(services), Some(named)) = (&mut services, columns.service) {
-            add_service(services, Place { path, line, column: named.column }, name)?;
-        }
-        if last_us.replace(row.at_us) != Some(row.at_us) {
-            in_minute.clear();
-        }
-        if !in_minute.insert(name.to_vec()) {
-            let mut what = format!("minute {}", row.at_us / MINUTE_US);
-            if columns.service.is_some() {
-                what.push_str(&format!(" of `{}`", String::from_utf8_lossy(name)));
-            }
-            return Err(TraceError::RepeatedRow { path: path.to_string(), line, what });
+    while let Some(name) = rows.checked(&mut in_minute, &mut last_us)? {
+        if let Some(services) = &mut services
+            && !services.contains(name)
+        {
+            services.insert(name.to_owned());
         }
     }
     match last_us {
@@ -61,6 +51,33 @@ impl Rows {
     /// `lines` is past the header.
     pub(super) fn new(path: &Arc<str>, lines: Lines, columns: ConcurrencyColumns) -> Rows {
         Rows { path: Arc::clone(path), lines, columns, previous_us: 0 }
+    }
+
+    /// Whose the next row is, empty where the file names nobody; `None` at the end. `in_minute` has who has a row in the minute
+    /// `minute_us` already.
+    pub(super) fn checked(
+        &mut self,
+        in_minute: &mut BTreeSet<Vec<u8>>,
+        minute_us: &mut Option<u64>,
+    ) -> Result<Option<&str>, TraceError> {
+        let (path, named) = (Arc::clone(&self.path), self.columns.service);
+        let Some(row) = self.next()? else { return Ok(None) };
+        let (name, line) = (row.service.unwrap_or_default(), row.line);
+        let service = match named {
+            Some(named) => Place { path: &path, line, column: named.column }.name(name)?,
+            None => "",
+        };
+        if minute_us.replace(row.at_us) != Some(row.at_us) {
+            in_minute.clear();
+        }
+        if in_minute.insert(name.to_vec()) {
+            return Ok(Some(service));
+        }
+        let mut what = format!("minute {}", row.at_us / MINUTE_US);
+        if named.is_some() {
+            what.push_str(&format!(" of `{}`", String::from_utf8_lossy(name)));
+        }
+        Err(TraceError::RepeatedRow { path: path.to_string(), line, what })
     }
 
     fn next(&mut self) -> Result<Option<Row<'_>>, TraceError> {

@@ -92,6 +92,13 @@ impl Rows {
         Ok(true)
     }
 
+    /// Reads the next line for its faults alone; false if there is none.
+    pub(super) fn read_on(&mut self) -> Result<bool, TraceError> {
+        let Some(at_us) = self.read()? else { return Ok(false) };
+        self.ahead_us = Some(at_us);
+        Ok(true)
+    }
+
     /// From when to when the row lasts that was advanced to.
     pub(super) fn span_us(&self) -> (u64, u64) {
         (self.start_us, self.end_us)

@@ -55,11 +55,7 @@ impl Scaling for Knative {
             &service.annotations,
             service.container_concurrency,
         )
-        .map_err(|problems| {
-            let mut faults = Faults::default();
-            problems.into_iter().for_each(|problem| faults.push(problem.path, problem.message));
-            faults
-        })?;
+        .map_err(|problems| problems.into_iter().map(Into::into).collect::<Faults>())?;
         warnings.into_iter().for_each(|warning| want.warn(warning.path, warning.message));
 
         want.causes(Causes::TICK | Causes::POKE);

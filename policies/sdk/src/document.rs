@@ -23,7 +23,7 @@ pub struct Document<S> {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Service {
-    /// Annotations that begin with `autoscaling.knative.dev/` or `serving.knative.dev/`.
+    /// Annotations that begin with `autoscaling.knative.dev/`, `serving.knative.dev/` or `policy.tidegate.dev/`.
     pub annotations: BTreeMap<String, String>,
     /// Requests a replica takes at once; 0 is no limit.
     pub container_concurrency: u32,
@@ -84,6 +84,15 @@ impl Faults {
     /// As they cross.
     pub fn into_vec(self) -> Vec<Fault> {
         self.0
+    }
+}
+
+/// From pairs of a path and a message, as whoever reads a part of the document for a policy tells them.
+impl FromIterator<(String, String)> for Faults {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Faults {
+        let mut faults = Faults::default();
+        pairs.into_iter().for_each(|(path, message)| faults.push(path, message));
+        faults
     }
 }
 

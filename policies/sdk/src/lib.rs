@@ -17,6 +17,7 @@ mod nodes;
 pub mod notes;
 pub mod placement;
 pub mod scaling;
+pub mod testing;
 mod wire;
 
 pub use bindings::tidegate::policy::types::{Explanation, Failure, Fault, Figure};

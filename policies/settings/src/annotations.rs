@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::cluster::{Cluster, LEAST_TARGET, STABLE_WINDOW};
-use crate::duration::{NANOS_PER_SECOND, parse_duration};
-use crate::keys::{Key, Kind};
+use crate::cluster::Cluster;
+use crate::duration::parse_duration;
+use crate::keys::{Annotation, Key, Kind};
 use crate::number::{Whole, float, whole};
 use crate::reason::Reason;
 use crate::resolve::{Aggregation, Metric};
 
 /// The class that Tidegate's policies decide for.
 pub(crate) const KPA_CLASS: &str = "kpa.autoscaling.knative.dev";
-const HPA_CLASS: &str = "hpa.autoscaling.knative.dev";
-const HOUR_NS: i64 = 3600 * NANOS_PER_SECOND;
+pub(crate) const HPA_CLASS: &str = "hpa.autoscaling.knative.dev";
 
 /// Why an annotation is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +60,9 @@ impl Revision {
         let mut checker = Checker { annotations, errors: Vec::new() };
         checker.class();
         checker.scales(cluster);
-        checker.floats();
-        checker.durations();
+        for key in Key::ALL {
+            checker.number(key);
+        }
         checker.words(cluster);
         checker.initial_scale(cluster);
         if checker.errors.is_empty() {
@@ -122,15 +122,16 @@ impl<'a> Checker<'a> {
         key.annotated(self.annotations).map(|(_, value)| value)
     }
 
+    /// What the table says of it as an annotation.
+    fn annotation(key: Key) -> Annotation {
+        key.setting().annotation.expect("only annotations are checked here")
+    }
+
     /// Refuses what was found; the table says what would be right.
     fn refuse(&mut self, key: Key, reason: Reason) {
-        let setting = key.setting();
-        let range = setting.annotation.map_or("", |annotation| annotation.range);
-        let expected = match (reason, setting.kind) {
-            (Reason::Invalid, Kind::Text) => range.to_owned(),
-            (Reason::Invalid, kind) => format!("{}, {range}", kind.is_written()),
-            _ => range.to_owned(),
-        };
+        let (range, kind) = (Checker::annotation(key).range, key.setting().kind);
+        let is_unread = reason == Reason::Invalid;
+        let expected = if is_unread { range.told_in_full(kind) } else { range.told(kind) };
         self.refuse_saying(key, reason, expected);
     }
 
@@ -147,11 +148,13 @@ impl<'a> Checker<'a> {
     }
 
     fn class(&mut self) {
-        if let Some(class) = self.found(Key::Class)
+        let key = Key::Class;
+        if let Some(class) = self.found(key)
             && class.ends_with(".knative.dev")
-            && ![KPA_CLASS, HPA_CLASS].contains(&class)
+            && !Checker::annotation(key).range.has(class)
         {
-            self.refuse(Key::Class, Reason::Invalid);
+            let expected = format!("{KPA_CLASS}, {HPA_CLASS}, or a class outside knative.dev");
+            self.refuse_saying(key, Reason::Invalid, expected);
         }
     }
 
@@ -159,9 +162,9 @@ impl<'a> Checker<'a> {
     fn count(&mut self, key: Key) -> i32 {
         match self.found(key).map(whole) {
             None => 0,
-            Some(Whole::Is(value)) if value >= 0 => value,
+            Some(Whole::Is(value)) if Checker::annotation(key).range.holds(value.into()) => value,
             Some(Whole::Is(_) | Whole::Outside) => {
-                self.refuse(key, Reason::OutOfBounds);
+                self.refuse(key, Checker::annotation(key).reason);
                 0
             }
             Some(Whole::Not) => {
@@ -178,7 +181,8 @@ impl<'a> Checker<'a> {
         let is_max_sound = !self.errors[before..].iter().any(|error| error.key == Key::MaxScale);
         if max != 0 && max < min {
             for key in [Key::MaxScale, Key::MinScale] {
-                let expected = format!("min-scale ({min}) of at most max-scale ({max})");
+                let expected =
+                    format!("a max-scale of at least min-scale, which is {min}, or of 0 for none");
                 self.refuse_saying(key, Reason::MaxBelowMin, expected);
             }
         }
@@ -209,49 +213,32 @@ impl<'a> Checker<'a> {
                     format!("at most max-scale, which is {max}"),
                 );
             }
-            Some(Some(value)) if value < 2 => self.refuse(key, Reason::TooSmall),
+            Some(Some(value)) if !Checker::annotation(key).range.holds(value.into()) => {
+                self.refuse(key, Checker::annotation(key).reason);
+            }
             Some(Some(_)) => {}
         }
     }
 
-    fn float(&mut self, key: Key, reason: Reason, is_allowed: impl Fn(f64) -> bool) {
-        match self.found(key).map(float) {
-            None => {}
-            Some(None) => self.refuse(key, Reason::Invalid),
-            Some(Some(value)) if is_allowed(value) => {}
-            Some(Some(_)) => self.refuse(key, reason),
-        }
-    }
-
-    fn floats(&mut self) {
-        let percent = |value: f64| (1.0..=100.0).contains(&value);
-        self.float(Key::PanicWindowPercentage, Reason::OutOfBounds, percent);
-        self.float(Key::PanicThresholdPercentage, Reason::OutOfBounds, |v| {
-            (110.0..=1000.0).contains(&v)
-        });
-        self.float(Key::ContainerConcurrencyTargetDefault, Reason::TooSmall, |v| v >= LEAST_TARGET);
-        self.float(Key::ContainerConcurrencyTargetPercentage, Reason::OutOfBounds, percent);
-        self.float(Key::TargetBurstCapacity, Reason::Invalid, |v| v >= 0.0 || v == -1.0);
-    }
-
-    fn durations(&mut self) {
-        let up_to_an_hour = 0..=HOUR_NS;
-        for (key, range, whole_seconds) in [
-            (Key::StableWindow, STABLE_WINDOW, true),
-            (Key::ScaleToZeroPodRetentionPeriod, up_to_an_hour.clone(), false),
-            (Key::ScaleDownDelay, up_to_an_hour, true),
-        ] {
-            match self.found(key).map(parse_duration) {
-                None => {}
-                Some(None) => self.refuse(key, Reason::Invalid),
-                Some(Some(nanos)) if !range.contains(&nanos) => {
-                    self.refuse(key, Reason::OutOfBounds)
-                }
-                Some(Some(nanos)) if whole_seconds && nanos % NANOS_PER_SECOND != 0 => {
-                    self.refuse(key, Reason::NotWholeSeconds);
-                }
-                Some(Some(_)) => {}
+    /// A number or a duration that the table alone says all about. Counts have rules of their own.
+    fn number(&mut self, key: Key) {
+        let (Some(annotation), Some(text)) = (key.setting().annotation, self.found(key)) else {
+            return;
+        };
+        let read = match key.setting().kind {
+            Kind::Float => float(text).map(|number| (number, 0)),
+            Kind::Duration => parse_duration(text).map(|nanos| (nanos as f64, nanos)),
+            Kind::Whole | Kind::Flag | Kind::Text => return,
+        };
+        match read {
+            None => self.refuse(key, Reason::Invalid),
+            Some((number, _)) if !annotation.range.holds(number) => {
+                self.refuse(key, annotation.reason);
             }
+            Some((_, nanos)) if !annotation.range.step().divides(nanos) => {
+                self.refuse(key, annotation.range.step().reason().unwrap_or(annotation.reason));
+            }
+            Some(_) => {}
         }
     }
 
@@ -260,17 +247,19 @@ impl<'a> Checker<'a> {
         let class = annotated_class.unwrap_or(&cluster.class);
         if let Some(metric) = self.found(Key::Metric) {
             let is_known = match class {
-                KPA_CLASS => ["concurrency", "rps"].contains(&metric),
+                KPA_CLASS => Checker::annotation(Key::Metric).range.has(metric),
                 HPA_CLASS => !metric.is_empty(),
                 _ => true,
             };
-            if !is_known {
+            if !is_known && class == HPA_CLASS {
+                self.refuse_saying(Key::Metric, Reason::Invalid, "the name of a metric".to_owned());
+            } else if !is_known {
                 self.refuse(Key::Metric, Reason::Invalid);
             }
         }
         if annotated_class == Some(KPA_CLASS)
             && let Some(word) = self.found(Key::MetricAggregationAlgorithm)
-            && !["linear", "weighted-exponential", "weightedExponential", ""].contains(&word)
+            && !Checker::annotation(Key::MetricAggregationAlgorithm).range.has(word)
         {
             self.refuse(Key::MetricAggregationAlgorithm, Reason::Invalid);
         }
@@ -281,9 +270,13 @@ impl<'a> Checker<'a> {
         match self.found(key).map(|text| whole(text).value()) {
             None => {}
             Some(None) => self.refuse(key, Reason::Invalid),
-            Some(Some(value)) if value < 0 => self.refuse(key, Reason::Negative),
+            Some(Some(value)) if !Checker::annotation(key).range.holds(value.into()) => {
+                self.refuse(key, Checker::annotation(key).reason);
+            }
             Some(Some(0)) if !cluster.allow_zero_initial_scale => {
-                self.refuse(key, Reason::ZeroNotAllowed)
+                let expected =
+                    "at least 1, as the cluster's allow-zero-initial-scale is false".to_owned();
+                self.refuse_saying(key, Reason::ZeroNotAllowed, expected);
             }
             Some(Some(_)) => {}
         }

@@ -3,16 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::duration::{NANOS_PER_SECOND, parse_duration};
-use crate::keys::{Key, Kind};
+use crate::duration::parse_duration;
+use crate::keys::{Key, Kind, LEAST_TARGET, READING_ORDER};
 use crate::number::{flag, float, whole};
+use crate::range::Range;
 use crate::reason::Reason;
-
-/// The least that a replica's target may be. Requests, or requests a second.
-pub(crate) const LEAST_TARGET: f64 = 0.01;
-/// Range of the stable window. Nanoseconds.
-pub(crate) const STABLE_WINDOW: std::ops::RangeInclusive<i64> =
-    6 * NANOS_PER_SECOND..=3600 * NANOS_PER_SECOND;
 
 /// A cluster's settings, checked. Durations in nanoseconds.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,10 +59,25 @@ pub struct Cluster {
 /// Why a ConfigMap is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The keys at fault, with what stands there (the default, where they are absent).
-    pub found: Vec<(Key, String)>,
+    /// The keys at fault: one, or two that do not go together.
+    pub found: Vec<Found>,
     /// What is wrong.
     pub reason: Reason,
+    /// What is allowed, for people.
+    pub expected: String,
+    /// Another key that makes it wrong, where one does: the limit that a maximum is above.
+    pub because_of: Option<Key>,
+}
+
+/// A key of a ConfigMap with what stands there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The key.
+    pub key: Key,
+    /// Its value.
+    pub value: String,
+    /// Whether it is absent, and the value is the default.
+    pub is_default: bool,
 }
 
 impl std::error::Error for ConfigError {}
@@ -75,24 +85,12 @@ impl std::error::Error for ConfigError {}
 impl fmt::Display for ConfigError {
     /// Key, what was found and what is allowed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (nth, (key, value)) in self.found.iter().enumerate() {
+        for (nth, Found { key, value, is_default }) in self.found.iter().enumerate() {
             let and = if nth == 0 { "" } else { " and " };
-            write!(f, "{and}{} is {value:?}", key.cluster_name())?;
+            let default = if *is_default { " by default" } else { "" };
+            write!(f, "{and}{} is {value:?}{default}", key.cluster_name())?;
         }
-        write!(f, ", expected {}", self.expected())
-    }
-}
-
-impl ConfigError {
-    /// What is allowed, for people.
-    pub fn expected(&self) -> String {
-        let Some((key, _)) = self.found.first() else { return String::new() };
-        match self.reason {
-            Reason::Unparsable => key.setting().kind.is_written().to_owned(),
-            Reason::MinAboveMax => "a maximum of 0 or at least the minimum".to_owned(),
-            Reason::ProductTooSmall => format!("a product of at least {LEAST_TARGET}"),
-            _ => key.cluster_range().to_owned(),
-        }
+        write!(f, ", expected {}", self.expected)
     }
 }
 
@@ -101,10 +99,13 @@ impl Cluster {
     /// [`unknown_keys`](crate::unknown_keys).
     pub fn read(config: &BTreeMap<String, String>) -> Result<Cluster, ConfigError> {
         let reader = Reader { config };
-        for key in Key::ALL.into_iter().filter(|key| key.setting().cluster.is_some()) {
+        for key in READING_ORDER {
             reader.check_form(key)?;
         }
-        reader.check_ranges()?;
+        for key in Key::ALL {
+            reader.check_range(key)?;
+            reader.check_with_others(key)?;
+        }
         Ok(Cluster {
             target_fraction: reader.fraction(),
             target_default: reader.float(Key::ContainerConcurrencyTargetDefault),
@@ -143,84 +144,90 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn text(&self, key: Key) -> &'a str {
-        let (name, default) =
-            key.setting().cluster.expect("only keys of the ConfigMap are read here");
-        self.config.get(name).map_or(default, String::as_str)
+        let cluster = key.setting().cluster.expect("only keys of the ConfigMap are read here");
+        self.config.get(cluster.name).map_or(cluster.default, String::as_str)
     }
 
-    fn error(&self, keys: &[Key], reason: Reason) -> ConfigError {
-        let found = keys.iter().map(|key| (*key, self.text(*key).to_owned())).collect();
-        ConfigError { found, reason }
+    fn refuse(&self, keys: &[Key], reason: Reason, expected: String) -> Result<(), ConfigError> {
+        let found = keys.iter().map(|&key| Found {
+            key,
+            value: self.text(key).to_owned(),
+            is_default: !self.config.contains_key(key.cluster_name()),
+        });
+        Err(ConfigError { found: found.collect(), reason, expected, because_of: None })
     }
 
+    /// Whether the text of a key can be read at all.
     fn check_form(&self, key: Key) -> Result<(), ConfigError> {
         let text = self.text(key);
-        let is_well_formed = match key.setting().kind {
+        let setting = key.setting();
+        let is_well_formed = match setting.kind {
             Kind::Float => float(text).is_some(),
             Kind::Whole => whole(text).value().is_some(),
             Kind::Flag => flag(text).is_some(),
             Kind::Duration => parse_duration(text).is_some(),
             Kind::Text => true,
         };
-        if is_well_formed { Ok(()) } else { Err(self.error(&[key], Reason::Unparsable)) }
+        if is_well_formed {
+            return Ok(());
+        }
+        let range = setting.cluster.map_or(Range::Any, |cluster| cluster.range);
+        self.refuse(&[key], Reason::Unparsable, range.told_in_full(setting.kind))
     }
 
-    /// The range checks, in Knative's order.
-    fn check_ranges(&self) -> Result<(), ConfigError> {
-        use Reason as R;
-        let require = |holds: bool, keys: &[Key], reason: R| {
-            if holds { Ok(()) } else { Err(self.error(keys, reason)) }
+    /// The range that the table gives a key, and then its precision.
+    fn check_range(&self, key: Key) -> Result<(), ConfigError> {
+        let setting = key.setting();
+        let Some(cluster) = setting.cluster else { return Ok(()) };
+        let (number, nanos) = match setting.kind {
+            Kind::Float => (self.float(key), 0),
+            Kind::Whole => (f64::from(self.whole(key)), 0),
+            Kind::Duration => (self.nanos(key) as f64, self.nanos(key)),
+            Kind::Flag | Kind::Text => return Ok(()),
         };
-        let delay = self.nanos(Key::ScaleDownDelay);
-        require(
-            self.nanos(Key::ScaleToZeroGracePeriod) > 0,
-            &[Key::ScaleToZeroGracePeriod],
-            R::NotPositive,
-        )?;
-        require(delay >= 0, &[Key::ScaleDownDelay], R::Negative)?;
-        require(delay % NANOS_PER_SECOND == 0, &[Key::ScaleDownDelay], R::NotWholeSeconds)?;
-        let retention = Key::ScaleToZeroPodRetentionPeriod;
-        require(self.nanos(retention) >= 0, &[retention], R::Negative)?;
-        let burst = self.float(Key::TargetBurstCapacity);
-        require(
-            burst >= 0.0 || burst == -1.0,
-            &[Key::TargetBurstCapacity],
-            R::NeitherNonnegativeNorMinusOne,
-        )?;
-        let percentage = Key::ContainerConcurrencyTargetPercentage;
-        let fraction = self.fraction();
-        require(fraction > 0.0 && fraction <= 1.0, &[percentage], R::OutOfRange)?;
-        let total = Key::ContainerConcurrencyTargetDefault;
-        require(
-            fraction * self.float(total) >= LEAST_TARGET,
-            &[total, percentage],
-            R::ProductTooSmall,
-        )?;
-        let rps = Key::RequestsPerSecondTargetDefault;
-        require(self.float(rps) >= LEAST_TARGET, &[rps], R::TooSmall)?;
-        require(self.float(Key::ActivatorCapacity) >= 1.0, &[Key::ActivatorCapacity], R::TooSmall)?;
-        for rate in [Key::MaxScaleUpRate, Key::MaxScaleDownRate] {
-            require(self.float(rate) > 1.0, &[rate], R::TooSmall)?;
+        if !cluster.range.holds(number) {
+            return self.refuse(&[key], cluster.reason, cluster.range.told(setting.kind));
         }
-        let stable = self.nanos(Key::StableWindow);
-        require(STABLE_WINDOW.contains(&stable), &[Key::StableWindow], R::OutOfRange)?;
-        require(stable % NANOS_PER_SECOND == 0, &[Key::StableWindow], R::NotWholeSeconds)?;
-        let panic = self.float(Key::PanicWindowPercentage);
-        require((1.0..=100.0).contains(&panic), &[Key::PanicWindowPercentage], R::OutOfRange)?;
-        let initial = self.whole(Key::InitialScale);
-        let least = i32::from(!self.flag(Key::AllowZeroInitialScale));
-        require(initial >= least, &[Key::InitialScale], R::TooSmall)?;
-        let (min, max) = (self.whole(Key::MinScale), self.whole(Key::MaxScale));
-        let limit = self.whole(Key::MaxScaleLimit);
-        require(min >= 0, &[Key::MinScale], R::TooSmall)?;
-        let within = if limit > 0 { (1..=limit).contains(&max) } else { max >= 0 };
-        require(within, &[Key::MaxScale], R::OutOfRange)?;
-        require(limit >= 0, &[Key::MaxScaleLimit], R::TooSmall)?;
-        require(max == 0 || min <= max, &[Key::MaxScale, Key::MinScale], R::MinAboveMax)?;
-        let tick = self.nanos(Key::TickInterval);
-        let is_tick =
-            (100_000_000..=3600 * NANOS_PER_SECOND).contains(&tick) && tick % 1_000_000 == 0;
-        require(is_tick, &[Key::TickInterval], R::OutOfRange)
+        if !cluster.range.step().divides(nanos) {
+            let reason = cluster.range.step().reason().unwrap_or(cluster.reason);
+            return self.refuse(&[key], reason, cluster.range.told(setting.kind));
+        }
+        Ok(())
+    }
+
+    /// What a key must be in view of others, told when it is that key's turn.
+    fn check_with_others(&self, key: Key) -> Result<(), ConfigError> {
+        let limit = || self.whole(Key::MaxScaleLimit);
+        if key == Key::ContainerConcurrencyTargetPercentage {
+            let total = Key::ContainerConcurrencyTargetDefault;
+            if self.fraction() * self.float(total) < LEAST_TARGET {
+                let expected = format!("a target of at least {LEAST_TARGET}, one times the other");
+                return self.refuse(&[total, key], Reason::ProductTooSmall, expected);
+            }
+        }
+        if key == Key::InitialScale
+            && self.whole(key) == 0
+            && !self.flag(Key::AllowZeroInitialScale)
+        {
+            let expected = "at least 1, or allow-zero-initial-scale to be true".to_owned();
+            return self.refuse(&[key], Reason::TooSmall, expected);
+        }
+        if key == Key::MaxScale && limit() > 0 && !(1..=limit()).contains(&self.whole(key)) {
+            let expected = format!("1 to {}, the max-scale-limit", limit());
+            let because_of = Some(Key::MaxScaleLimit);
+            return self
+                .refuse(&[key], Reason::OutOfRange, expected)
+                .map_err(|error| ConfigError { because_of, ..error });
+        }
+        if key == Key::MaxScaleLimit {
+            let (min, max) = (self.whole(Key::MinScale), self.whole(Key::MaxScale));
+            if max != 0 && min > max {
+                let expected = "a max-scale of at least min-scale, or 0 for none".to_owned();
+                let keys = [Key::MaxScale, Key::MinScale];
+                return self.refuse(&keys, Reason::MinAboveMax, expected);
+            }
+        }
+        Ok(())
     }
 
     /// The share as a fraction: up to 1 it is one already.

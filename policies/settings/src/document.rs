@@ -13,6 +13,13 @@ pub struct Problem {
     pub message: String,
 }
 
+/// Path and message, which is what a policy hands on.
+impl From<Problem> for (String, String) {
+    fn from(problem: Problem) -> (String, String) {
+        (problem.path, problem.message)
+    }
+}
+
 /// The numbers for a reachable revision, and what in the texts has no effect; or all that is wrong with them.
 ///
 /// `profile` and `annotations` are those of the settings document, and their paths are told as they are there.
@@ -24,7 +31,7 @@ pub fn resolve(
     let in_profile = |key: &str| format!("profile.{key}");
     let in_service = |key: &str| format!("service.annotations.{key}");
     let cluster = Cluster::read(profile).map_err(|error| {
-        let key = error.found.first().map_or("", |(key, _)| key.cluster_name());
+        let key = error.found.first().map_or("", |found| found.key.cluster_name());
         vec![Problem { path: in_profile(key), message: error.to_string() }]
     })?;
     let revision = Revision::read(&cluster, annotations).map_err(|errors| {

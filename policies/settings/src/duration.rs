@@ -30,6 +30,23 @@ pub fn parse_duration(text: &str) -> Option<i64> {
     }
 }
 
+/// A duration in the largest unit that it is a whole number of: `1h`, `90s`, `100ms`.
+pub(crate) fn shown_duration(nanos: i64) -> String {
+    let units = [
+        (3600 * NANOS_PER_SECOND, "h"),
+        (60 * NANOS_PER_SECOND, "m"),
+        (NANOS_PER_SECOND, "s"),
+        (1_000_000, "ms"),
+        (1_000, "us"),
+    ];
+    let fits = units.iter().find(|(unit, _)| nanos != 0 && nanos % unit == 0);
+    match fits {
+        _ if nanos == 0 => "0s".to_owned(),
+        Some((unit, name)) => format!("{}{name}", nanos / unit),
+        None => format!("{nanos}ns"),
+    }
+}
+
 /// One number with its unit, and what is behind it.
 fn term(text: &str) -> Option<(u64, &str)> {
     let (whole, rest) = digits(text);
@@ -92,6 +109,10 @@ mod tests {
             ("-0", 0),
             ("5s", 5_000_000_000),
             ("1h30m", 5_400_000_000_000),
+            ("1h1m1.5s", 3_661_500_000_000),
+            ("+.5s", 500_000_000),
+            ("1.5\u{b5}s", 1_500),
+            ("-0.5ms", -500_000),
             ("1.5s", 1_500_000_000),
             (".5s", 500_000_000),
             ("1.s", 1_000_000_000),
@@ -107,6 +128,22 @@ mod tests {
             ("2540400h10m10.000000000s", 9_145_440_610_000_000_000),
         ] {
             assert_eq!(parse_duration(text), Some(nanos), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_duration_is_shown_in_the_largest_unit_that_fits_and_reads_back() {
+        for (nanos, shown) in [
+            (0, "0s"),
+            (3_600_000_000_000, "1h"),
+            (90_000_000_000, "90s"),
+            (180_000_000_000, "3m"),
+            (100_000_000, "100ms"),
+            (-1_500, "-1500ns"),
+            (2_000, "2us"),
+        ] {
+            assert_eq!(shown_duration(nanos), shown);
+            assert_eq!(parse_duration(shown), Some(nanos));
         }
     }
 
@@ -128,6 +165,10 @@ mod tests {
             "1d",
             "1S",
             "1e3s",
+            "1_000s",
+            "infs",
+            "1h 1m",
+            "9223372036.854775808s",
             "--1s",
             "9223372036854775808ns",
             "3000000h",

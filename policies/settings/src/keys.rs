@@ -1,7 +1,12 @@
-//! The one table of settings: what each is called, where it may be written, its default, kind and range. Everything that reads,
-//! checks or tells about a setting goes by it.
+//! The one table of settings: what each is called, where it may be written, its default, kind and range, and as what it is refused
+//! beyond that range. Everything that reads, checks or tells about a setting goes by it, and its rows stand in the order of the
+//! checks. Rules that join two settings are in `cluster` and `annotations`.
 
 use std::collections::BTreeMap;
+
+use crate::annotations::{HPA_CLASS, KPA_CLASS};
+use crate::range::{Range, SECOND, Step};
+use crate::reason::Reason;
 
 /// What annotations of the autoscaler begin with.
 pub const PREFIX: &str = "autoscaling.knative.dev/";
@@ -28,30 +33,43 @@ impl Kind {
             Kind::Float => "a number",
             Kind::Whole => "a whole number",
             Kind::Flag => "true or false",
-            Kind::Duration => "a duration with its unit, as in 30s",
+            Kind::Duration => "a duration with its unit (as in 30s)",
             Kind::Text => "a text",
         }
     }
 }
 
+/// A setting's key in the ConfigMap.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InCluster {
+    /// The key.
+    pub name: &'static str,
+    /// What it is where it is absent: Knative's default.
+    pub default: &'static str,
+    /// What is allowed.
+    pub range: Range,
+    /// As what a value outside is refused.
+    pub(crate) reason: Reason,
+}
+
 /// A setting's two spellings as an annotation, without the prefix, and what is allowed there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Annotation {
     /// As it is written today.
     pub name: &'static str,
     /// As it was written once; read only where the other is absent.
     pub old: Option<&'static str>,
-    /// What is allowed, for people.
-    pub range: &'static str,
+    /// What is allowed.
+    pub range: Range,
+    /// As what a value outside is refused.
+    pub(crate) reason: Reason,
 }
 
 /// A setting of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Setting {
-    /// Its key in the ConfigMap and the value that it has there when absent.
-    pub cluster: Option<(&'static str, &'static str)>,
-    /// What is allowed in the ConfigMap, for people.
-    pub range: &'static str,
+    /// Its key in the ConfigMap.
+    pub cluster: Option<InCluster>,
     /// Its annotation.
     pub annotation: Option<Annotation>,
     /// How it is written.
@@ -59,107 +77,168 @@ pub struct Setting {
 }
 
 macro_rules! settings {
-    ($($(#[$doc:meta])* $name:ident: $kind:ident, $cluster:expr, $range:literal, $annotation:expr;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident: $kind:ident, $cluster:expr, $annotation:expr;)*) => {
         /// A setting. In the order of the table.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Key { $($(#[$doc])* $name),* }
+        pub enum Key { $($(#[doc = $doc])* $name),* }
 
         impl Key {
-            /// Every setting.
+            /// Every setting, in the order in which Knative checks their ranges.
             pub const ALL: [Key; [$(Key::$name),*].len()] = [$(Key::$name),*];
 
             /// What the table says about it.
             pub const fn setting(self) -> Setting {
                 match self {
-                    $(Key::$name => Setting { cluster: $cluster, range: $range, annotation: $annotation, kind: Kind::$kind }),*
+                    $(Key::$name => Setting { cluster: $cluster, annotation: $annotation, kind: Kind::$kind }),*
+                }
+            }
+
+            /// What it is, in a sentence.
+            pub const fn about(self) -> &'static str {
+                match self {
+                    $(Key::$name => concat!($($doc),*).trim_ascii()),*
                 }
             }
         }
     };
 }
 
+/// A key of the ConfigMap.
+const fn key(
+    name: &'static str,
+    default: &'static str,
+    range: Range,
+    reason: Reason,
+) -> Option<InCluster> {
+    Some(InCluster { name, default, range, reason })
+}
+
+/// A key of the ConfigMap that may be whatever can be read.
+const fn any(name: &'static str, default: &'static str) -> Option<InCluster> {
+    key(name, default, Range::Any, Reason::Unparsable)
+}
+
 /// An annotation that was also written in camel case once.
-const fn both(name: &'static str, old: &'static str, range: &'static str) -> Option<Annotation> {
-    Some(Annotation { name, old: Some(old), range })
+const fn both(
+    name: &'static str,
+    old: &'static str,
+    range: Range,
+    reason: Reason,
+) -> Option<Annotation> {
+    Some(Annotation { name, old: Some(old), range, reason })
 }
 
 /// An annotation of one spelling.
-const fn only(name: &'static str, range: &'static str) -> Option<Annotation> {
-    Some(Annotation { name, old: None, range })
+const fn only(name: &'static str, range: Range, reason: Reason) -> Option<Annotation> {
+    Some(Annotation { name, old: None, range, reason })
 }
 
+/// The least that a replica's target may be. Requests, or requests a second.
+pub(crate) const LEAST_TARGET: f64 = 0.01;
+const BURST: Range = Range::at_least(0.0).or(-1.0);
+const WINDOW: Range = Range::up_to_an_hour(6.0 * SECOND).whole(Step::Seconds);
+const PER_CENT: Range = Range::within(1.0, 100.0);
+const COUNT: Range = Range::at_least(0.0);
+const COUNT_OF_32_BITS: Range = Range::within(0.0, i32::MAX as f64);
+
 settings! {
-    /// Share of a replica's concurrency that is aimed at.
-    ContainerConcurrencyTargetPercentage: Float, Some(("container-concurrency-target-percentage", "70")),
-        "above 0 and at most 100 per cent; up to 1 it is a fraction",
-        both("target-utilization-percentage", "targetUtilizationPercentage", "1 to 100");
-    /// Requests in flight that an unlimited replica takes.
-    ContainerConcurrencyTargetDefault: Float, Some(("container-concurrency-target-default", "100")),
-        "at least 0.01 after the percentage", only("target", "at least 0.01");
-    /// Requests a second that a replica takes.
-    RequestsPerSecondTargetDefault: Float, Some(("requests-per-second-target-default", "200")), "at least 0.01", None;
-    /// Requests that must fit in beyond the present ones before the gateway leaves the path.
-    TargetBurstCapacity: Float, Some(("target-burst-capacity", "211")), "0 or more, or -1",
-        both("target-burst-capacity", "targetBurstCapacity", "0 or more, or -1");
-    /// Length of the long window.
-    StableWindow: Duration, Some(("stable-window", "60s")), "6s to 1h, whole seconds", only("window", "6s to 1h, whole seconds");
-    /// Length of the short window, of the long one.
-    PanicWindowPercentage: Float, Some(("panic-window-percentage", "10.0")), "1 to 100",
-        both("panic-window-percentage", "panicWindowPercentage", "1 to 100");
-    /// How many times the ready replicas must be wanted to begin panic.
-    PanicThresholdPercentage: Float, Some(("panic-threshold-percentage", "200.0")), "any number",
-        both("panic-threshold-percentage", "panicThresholdPercentage", "110 to 1000");
-    /// How many times the ready replicas may be wanted at once.
-    MaxScaleUpRate: Float, Some(("max-scale-up-rate", "1000.0")), "above 1", None;
-    /// What part of the ready replicas must stay at once.
-    MaxScaleDownRate: Float, Some(("max-scale-down-rate", "2.0")), "above 1", None;
-    /// Whether the last replica may go.
-    EnableScaleToZero: Flag, Some(("enable-scale-to-zero", "true")), "true or false", None;
     /// How long the gateway must be in the path before the last replica goes.
-    ScaleToZeroGracePeriod: Duration, Some(("scale-to-zero-grace-period", "30s")), "above 0s", None;
-    /// How long the last replica stays after the revision became inactive.
-    ScaleToZeroPodRetentionPeriod: Duration, Some(("scale-to-zero-pod-retention-period", "0s")), "0s or more",
-        both("scale-to-zero-pod-retention-period", "scaleToZeroPodRetentionPeriod", "0s to 1h");
+    ScaleToZeroGracePeriod: Duration,
+        key("scale-to-zero-grace-period", "30s", Range::above(0.0), Reason::NotPositive), None;
     /// How long demand must stay low before replicas go.
-    ScaleDownDelay: Duration, Some(("scale-down-delay", "0s")), "0s or more, whole seconds",
-        both("scale-down-delay", "scaleDownDelay", "0s to 1h, whole seconds");
-    /// Replicas to begin with.
-    InitialScale: Whole, Some(("initial-scale", "1")), "0 or more; 0 only with allow-zero-initial-scale",
-        both("initial-scale", "initialScale", "0 or more; 0 only if the cluster allows it");
-    /// Whether a revision may begin without replicas.
-    AllowZeroInitialScale: Flag, Some(("allow-zero-initial-scale", "false")), "true or false", None;
-    /// At least so many replicas.
-    MinScale: Whole, Some(("min-scale", "0")), "0 or more", both("min-scale", "minScale", "0 to 2147483647");
-    /// At most so many replicas.
-    MaxScale: Whole, Some(("max-scale", "0")), "0 or more; 1 to max-scale-limit if that is set",
-        both("max-scale", "maxScale", "0 to 2147483647");
-    /// What no maximum may exceed.
-    MaxScaleLimit: Whole, Some(("max-scale-limit", "0")), "0 or more", None;
+    ScaleDownDelay: Duration,
+        key("scale-down-delay", "0s", Range::at_least(0.0).whole(Step::Seconds), Reason::Negative),
+        both("scale-down-delay", "scaleDownDelay", Range::up_to_an_hour(0.0).whole(Step::Seconds), Reason::OutOfBounds);
+    /// How long the last replica stays after the revision became inactive.
+    ScaleToZeroPodRetentionPeriod: Duration,
+        key("scale-to-zero-pod-retention-period", "0s", Range::at_least(0.0), Reason::Negative),
+        both("scale-to-zero-pod-retention-period", "scaleToZeroPodRetentionPeriod", Range::up_to_an_hour(0.0), Reason::OutOfBounds);
+    /// Requests that must fit in beyond the present ones before the gateway leaves the path.
+    TargetBurstCapacity: Float,
+        key("target-burst-capacity", "211", BURST, Reason::NeitherNonnegativeNorMinusOne),
+        both("target-burst-capacity", "targetBurstCapacity", BURST, Reason::Invalid);
+    /// Share of a replica's concurrency that is aimed at.
+    ContainerConcurrencyTargetPercentage: Float,
+        key("container-concurrency-target-percentage", "70", Range::above_up_to(0.0, 100.0).noted("up to 1 it is a fraction"), Reason::OutOfRange),
+        both("target-utilization-percentage", "targetUtilizationPercentage", PER_CENT, Reason::OutOfBounds);
+    /// Requests in flight that an unlimited replica takes.
+    ContainerConcurrencyTargetDefault: Float, any("container-concurrency-target-default", "100"),
+        only("target", Range::at_least(LEAST_TARGET), Reason::TooSmall);
+    /// Requests a second that a replica takes.
+    RequestsPerSecondTargetDefault: Float,
+        key("requests-per-second-target-default", "200", Range::at_least(LEAST_TARGET), Reason::TooSmall), None;
     /// Requests in flight that one gateway carries.
-    ActivatorCapacity: Float, Some(("activator-capacity", "100.0")), "at least 1", None;
-    /// Who scales.
-    Class: Text, Some(("pod-autoscaler-class", "kpa.autoscaling.knative.dev")), "any text",
-        only("class", "kpa.autoscaling.knative.dev, hpa.autoscaling.knative.dev, or a class outside knative.dev");
+    ActivatorCapacity: Float, key("activator-capacity", "100.0", Range::at_least(1.0), Reason::TooSmall), None;
+    /// How many times the ready replicas may be wanted at once.
+    MaxScaleUpRate: Float, key("max-scale-up-rate", "1000.0", Range::above(1.0), Reason::TooSmall), None;
+    /// What part of the ready replicas must stay at once: one over this.
+    MaxScaleDownRate: Float, key("max-scale-down-rate", "2.0", Range::above(1.0), Reason::TooSmall), None;
+    /// Length of the long window.
+    StableWindow: Duration, key("stable-window", "60s", WINDOW, Reason::OutOfRange), only("window", WINDOW, Reason::OutOfBounds);
+    /// Length of the short window, per cent of the long one.
+    PanicWindowPercentage: Float, key("panic-window-percentage", "10.0", PER_CENT, Reason::OutOfRange),
+        both("panic-window-percentage", "panicWindowPercentage", PER_CENT, Reason::OutOfBounds);
+    /// Replicas to begin with.
+    InitialScale: Whole,
+        key("initial-scale", "1", COUNT.noted("0 only with allow-zero-initial-scale"), Reason::TooSmall),
+        both("initial-scale", "initialScale", COUNT.noted("0 only if the cluster allows it"), Reason::Negative);
+    /// At least so many replicas.
+    MinScale: Whole, key("min-scale", "0", COUNT, Reason::TooSmall), both("min-scale", "minScale", COUNT_OF_32_BITS, Reason::OutOfBounds);
+    /// At most so many replicas; 0 is no limit.
+    MaxScale: Whole, key("max-scale", "0", COUNT, Reason::OutOfRange), both("max-scale", "maxScale", COUNT_OF_32_BITS, Reason::OutOfBounds);
+    /// What no maximum may exceed; 0 is no limit.
+    MaxScaleLimit: Whole, key("max-scale-limit", "0", COUNT, Reason::TooSmall), None;
+    /// Per cent of the ready replicas that must be wanted to begin panic.
+    PanicThresholdPercentage: Float, any("panic-threshold-percentage", "200.0"),
+        both("panic-threshold-percentage", "panicThresholdPercentage", Range::within(110.0, 1000.0), Reason::OutOfBounds);
+    /// Whether the last replica may go.
+    EnableScaleToZero: Flag, any("enable-scale-to-zero", "true"), None;
+    /// Whether a revision may begin without replicas.
+    AllowZeroInitialScale: Flag, any("allow-zero-initial-scale", "false"), None;
+    /// Who scales revisions that do not say.
+    Class: Text, any("pod-autoscaler-class", KPA_CLASS), only("class", Range::words(&[KPA_CLASS, HPA_CLASS], &[]), Reason::Invalid);
     /// How long a tick is; also the length of a slot of the scale-down delay. Tidegate's own: Knative has 2 s built in.
-    TickInterval: Duration, Some(("tick-interval", "2s")), "100ms to 1h, whole milliseconds", None;
+    TickInterval: Duration,
+        key("tick-interval", "2s", Range::up_to_an_hour(0.1 * SECOND).whole(Step::Milliseconds), Reason::OutOfRange), None;
     /// Replicas when a request wakes the revision.
-    ActivationScale: Whole, None, "", only("activation-scale", "at least 2, within min-scale and max-scale");
+    ActivationScale: Whole, None, only("activation-scale", Range::at_least(2.0), Reason::TooSmall);
     /// What is counted.
-    Metric: Text, None, "", only("metric", "concurrency or rps");
+    Metric: Text, None, only("metric", Range::words(&["concurrency", "rps"], &[]), Reason::Invalid);
     /// How it is averaged.
-    MetricAggregationAlgorithm: Text, None, "",
-        both("metric-aggregation-algorithm", "metricAggregationAlgorithm", "linear or weighted-exponential");
+    MetricAggregationAlgorithm: Text, None,
+        both("metric-aggregation-algorithm", "metricAggregationAlgorithm", Range::words(&["linear", "weighted-exponential"], &["weightedExponential", ""]), Reason::Invalid);
 }
+
+/// The order in which Knative reads the keys of the ConfigMap, before it checks any range: of several that do not read, it tells of
+/// the first. Tidegate's own comes last.
+pub(crate) const READING_ORDER: [Key; 21] = [
+    Key::Class,
+    Key::EnableScaleToZero,
+    Key::AllowZeroInitialScale,
+    Key::MaxScaleUpRate,
+    Key::MaxScaleDownRate,
+    Key::ContainerConcurrencyTargetPercentage,
+    Key::ContainerConcurrencyTargetDefault,
+    Key::RequestsPerSecondTargetDefault,
+    Key::TargetBurstCapacity,
+    Key::PanicWindowPercentage,
+    Key::ActivatorCapacity,
+    Key::PanicThresholdPercentage,
+    Key::InitialScale,
+    Key::MinScale,
+    Key::MaxScale,
+    Key::MaxScaleLimit,
+    Key::StableWindow,
+    Key::ScaleDownDelay,
+    Key::ScaleToZeroGracePeriod,
+    Key::ScaleToZeroPodRetentionPeriod,
+    Key::TickInterval,
+];
 
 impl Key {
     /// Its key in the ConfigMap; empty if it has none.
     pub fn cluster_name(self) -> &'static str {
-        self.setting().cluster.map_or("", |(name, _)| name)
-    }
-
-    /// What a text must be to be allowed in the ConfigMap, for people.
-    pub(crate) fn cluster_range(self) -> &'static str {
-        self.setting().range
+        self.setting().cluster.map_or("", |cluster| cluster.name)
     }
 
     /// The annotation as it is found, and its value; the old spelling only where the present one is absent.
@@ -181,102 +260,17 @@ impl Key {
     }
 }
 
-/// A key that means nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    /// The key.
-    pub key: String,
-    /// The known one that it resembles most, if one does.
-    pub nearest: Option<String>,
-}
-
-impl std::fmt::Display for Warning {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "no such setting: {}", self.key)?;
-        match &self.nearest {
-            Some(nearest) => write!(f, "; did you mean {nearest}?"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The keys of a ConfigMap that mean nothing. Those that begin with `_`, as `_example`, are comments.
-pub fn unknown_keys(config: &BTreeMap<String, String>) -> Vec<Warning> {
-    let known: Vec<String> =
-        Key::ALL.iter().filter_map(|key| Some(key.setting().cluster?.0.to_owned())).collect();
-    unknown(config.keys().filter(|key| !key.starts_with('_')), &known)
-}
-
-/// The annotations of the autoscaler that mean nothing.
-pub fn unknown_annotations(annotations: &BTreeMap<String, String>) -> Vec<Warning> {
-    let mut known = Vec::new();
-    for annotation in Key::ALL.iter().filter_map(|key| key.setting().annotation) {
-        known.push(format!("{PREFIX}{}", annotation.name));
-        known.extend(annotation.old.map(|old| format!("{PREFIX}{old}")));
-    }
-    unknown(annotations.keys().filter(|key| key.starts_with(PREFIX)), &known)
-}
-
-fn unknown<'a>(keys: impl Iterator<Item = &'a String>, known: &[String]) -> Vec<Warning> {
-    keys.filter(|key| !known.contains(key))
-        .map(|key| Warning {
-            key: key.clone(),
-            nearest: nearest(key, known.iter().map(String::as_str)).map(str::to_owned),
-        })
-        .collect()
-}
-
-/// The known word that `word` resembles most, if one does: further away than a third of it, it is another word. The autoscaler's
-/// prefix, if it has that, counts for nothing.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|known| (distance(word, known), known))
-        .min()
-        .filter(|(distance, known)| distance * 3 <= known.len() - prefix_len(known))
-        .map(|(_, known)| known)
-}
-
-fn prefix_len(key: &str) -> usize {
-    if key.starts_with(PREFIX) { PREFIX.len() } else { 0 }
-}
-
-/// How many letters must be put in, taken out, changed or swapped with the next to make one word of the other.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut before = Vec::new();
-    let mut above: Vec<usize> = (0..=b.len()).collect();
-    for i in 0..a.len() {
-        let mut row = vec![i + 1];
-        for j in 0..b.len() {
-            let changed = above[j] + usize::from(a[i] != b[j]);
-            let mut least = changed.min(above[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
-                least = least.min(before[j - 1] + 1);
-            }
-            row.push(least);
-        }
-        before = std::mem::replace(&mut above, row);
-    }
-    above[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_keyboard_is_near_and_another_word_is_not() {
-        for (word, expected) in [
-            ("model", Some("model")),
-            ("modle", Some("model")),
-            ("mode", Some("model")),
-            ("minReplica", Some("minReplicas")),
-            ("frobnicate", None),
-            ("", None),
-        ] {
-            assert_eq!(nearest(word, ["model", "minReplicas"]), expected, "{word}");
-        }
-        assert_eq!(nearest("model", []), None);
+    fn every_key_of_the_config_map_is_read_once_and_has_a_default_within_its_range() {
+        let mut read = READING_ORDER.to_vec();
+        read.sort();
+        let keys: Vec<_> =
+            Key::ALL.into_iter().filter(|key| key.setting().cluster.is_some()).collect();
+        assert_eq!(read, keys);
+        crate::Cluster::read(&BTreeMap::new()).expect("the defaults are in order");
     }
 }

@@ -23,16 +23,18 @@ mod duration;
 mod keys;
 mod number;
 mod profiles;
+mod range;
 mod reason;
 mod resolve;
+mod unknown;
 
 pub use annotations::{AnnotationError, Revision};
-pub use cluster::{Cluster, ConfigError};
+pub use cluster::{Cluster, ConfigError, Found};
 pub use document::{Problem, resolve};
 pub use duration::{NANOS_PER_SECOND, parse_duration};
-pub use keys::{
-    Annotation, Key, Kind, PREFIX, Setting, Warning, nearest, unknown_annotations, unknown_keys,
-};
+pub use keys::{Annotation, InCluster, Key, Kind, PREFIX, Setting};
 pub use profiles::{PROFILES, Profile, profile};
+pub use range::Range;
 pub use reason::Reason;
 pub use resolve::{Aggregation, Metric, Resolved, activators};
+pub use unknown::{Warning, nearest, unknown_annotations, unknown_keys};

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::annotations::{KPA_CLASS, Revision};
-use crate::cluster::LEAST_TARGET;
 use crate::duration::NANOS_PER_SECOND;
+use crate::keys::LEAST_TARGET;
 
 /// Knative's fixed utilisation for requests per second.
 const RPS_UTILIZATION: f64 = 0.7;

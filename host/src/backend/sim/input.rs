@@ -20,7 +20,7 @@ pub struct SimInput {
     pub seed: Seed,
     /// The nodes.
     pub fleet: Fleet,
-    /// Service `i` is target `i` of the engine and service `i` of the load: sorted by name.
+    /// Service `i` is service `i` of the load. The engine's targets are their pools, one service after the other: sorted by name.
     pub services: Vec<SimService>,
     /// What goes wrong.
     pub faults: Faults,
@@ -35,6 +35,10 @@ pub struct SimInput {
 pub struct SimService {
     /// Its name, which its randomness is drawn by.
     pub name: String,
+    /// The names of its pools, sorted: each is a target of the engine. One of the name `default` where there is nothing to tell apart.
+    pub pools: Vec<String>,
+    /// Position of the pool that hears of a request that waits for a service without a ready replica.
+    pub wakes: usize,
     /// What its replicas serve.
     pub model: Model,
     /// What a replica takes from a node. Its GPUs serve the model together.
@@ -43,7 +47,7 @@ pub struct SimService {
     pub limits: Limits,
     /// How long a replica that leaves may go on with what it has. Microseconds; `None`: as long as a request may take.
     pub grace_us: Option<u64>,
-    /// Replicas that stay for good when nothing is left to do: its minimum. 0 where it scales to zero.
+    /// Replicas that stay for good when nothing is left to do: its pools' minimums. 0 where it scales to zero.
     pub settled_at: u32,
 }
 

@@ -5,21 +5,37 @@ use super::cold_start::Parts;
 use super::replica::{Replica, Running, Stage};
 use super::server::Server;
 use super::speed::Speed;
-use super::{Sim, cold_start::microseconds};
-use crate::engine::{Event, NodeId, Phase, ReplicaId};
+use super::{Service, Sim, cold_start::microseconds};
+use crate::engine::{Event, NodeId, Phase, ReplicaId, TargetId};
 
 /// The order of things that are due at the same time: by service, its deadlines first, then its replicas by ordinal.
 pub(super) fn tie(id: ReplicaId) -> u64 {
     (u64::from(id.target.0) << 32) + u64::from(id.ordinal) + 1
 }
 
+impl Service {
+    /// What a pool's randomness is drawn by.
+    fn name_of(&self, pool: TargetId) -> String {
+        let name = &self.input.name;
+        match self.input.pools.as_slice() {
+            [_] => name.clone(),
+            pools => format!("{name}/{}", pools[(pool.0 - self.first.0) as usize]),
+        }
+    }
+
+    /// The rank of a replica among equally loaded ones: by ordinal, then by pool.
+    fn rank(&self, id: ReplicaId) -> u32 {
+        let pools = self.input.pools.len() as u32;
+        id.ordinal.saturating_mul(pools).saturating_add(id.target.0 - self.first.0)
+    }
+}
+
 impl<I> Sim<I> {
     /// Begins to bring a replica up.
     pub(super) fn start(&mut self, id: ReplicaId, node: NodeId) {
-        let index = id.target.index();
+        let index = self.service_of[id.target.index()] as usize;
         let service = &mut self.services[index];
-        let Err(at) = service.replicas.binary_search_by_key(&id.ordinal, |(ordinal, _)| *ordinal)
-        else {
+        let Err(at) = service.replicas.binary_search_by_key(&id, |(id, _)| *id) else {
             return;
         };
         let Some(&machine_at) = self.observed.get(node.index()) else {
@@ -32,7 +48,7 @@ impl<I> Sim<I> {
         let needs = &service.input.needs;
         let parts = Parts::draw(
             &self.seed,
-            &service.input.name,
+            &service.name_of(id.target),
             id.ordinal,
             &service.input.model,
             machine,
@@ -74,16 +90,15 @@ impl<I> Sim<I> {
                 self.replicas.len() as u32 - 1
             }
         };
-        service.replicas.insert(at, (id.ordinal, slot));
+        service.replicas.insert(at, (id, slot));
         self.set_due(slot, self.now_us.saturating_add(parts.schedule_us));
     }
 
     /// Sends a replica on its way out.
     pub(super) fn drain(&mut self, id: ReplicaId) {
-        let index = id.target.index();
+        let index = self.service_of[id.target.index()] as usize;
         let service = &mut self.services[index];
-        let Ok(at) = service.replicas.binary_search_by_key(&id.ordinal, |(ordinal, _)| *ordinal)
-        else {
+        let Ok(at) = service.replicas.binary_search_by_key(&id, |(id, _)| *id) else {
             return;
         };
         let slot = service.replicas[at].1;
@@ -124,7 +139,7 @@ impl<I> Sim<I> {
         let now_us = self.now_us;
         let replica = self.replicas[slot as usize].as_mut().expect("what is due exists");
         let (id, node) = (replica.id, replica.node);
-        let index = id.target.index();
+        let index = self.service_of[id.target.index()] as usize;
         let service = &mut self.services[index];
         let model = &service.input.model;
         match &mut replica.stage {
@@ -173,7 +188,7 @@ impl<I> Sim<I> {
                 }
             }
             Stage::Initialising => {
-                let handle = service.gate.replica_ready(now_us, id.ordinal);
+                let handle = service.gate.replica_ready(now_us, service.rank(id));
                 if service.slots.len() <= handle.index() {
                     service.slots.resize(handle.index() + 1, slot);
                 }
@@ -223,7 +238,8 @@ impl<I> Sim<I> {
         let next_us = match &replica.stage {
             Stage::Ready(running) => running.next_us(),
             Stage::Draining(running, until_us) => {
-                let gate = &self.services[replica.id.target.index()].gate;
+                let index = self.service_of[replica.id.target.index()];
+                let gate = &self.services[index as usize].gate;
                 if gate.load_of(running.handle) == 0 || *until_us <= self.now_us {
                     self.remove(slot, Phase::Gone);
                     return;
@@ -271,7 +287,7 @@ impl<I> Sim<I> {
     fn remove(&mut self, slot: u32, phase: Phase) {
         let Some(replica) = self.replicas[slot as usize].take() else { return };
         let now_us = self.now_us;
-        let index = replica.id.target.index();
+        let index = self.service_of[replica.id.target.index()] as usize;
         let service = &mut self.services[index];
         match &replica.stage {
             Stage::Ready(running) | Stage::Draining(running, _) => {

@@ -25,7 +25,7 @@ use self::lives::tie;
 use self::replica::{Replica, Stage};
 use super::{Backend, ClassUse};
 use crate::definitions::node::Fleet;
-use crate::engine::{Action, Event, Observation, Plan, TargetId};
+use crate::engine::{Action, Event, Observation, Plan, ReplicaId, TargetId};
 use crate::gateway::{Ask, Dispatch, Gate, Left, RequestHandle};
 use crate::heap::IndexedHeap;
 use crate::seed::Seed;
@@ -70,8 +70,10 @@ struct Service {
     grace_us: u64,
     gate: Gate,
     account: Account,
-    /// Its replicas, in order of ordinals: ordinal and slot.
-    replicas: Vec<(u32, u32)>,
+    /// The engine's target that is its first pool; the others follow.
+    first: TargetId,
+    /// Its replicas and the slot of each, in order.
+    replicas: Vec<(ReplicaId, u32)>,
     /// The slot of each replica at the gate, by handle.
     slots: Vec<u32>,
     /// What each request at the gate asks for, by handle.
@@ -95,6 +97,8 @@ pub struct Sim<I> {
     classes: Vec<ClassUse>,
     class_of: Vec<Option<usize>>,
     services: Vec<Service>,
+    /// The service of each of the engine's targets.
+    service_of: Vec<u32>,
     replicas: Vec<Option<Replica>>,
     free_slots: Vec<u32>,
     /// What is due when: deadlines by service, then replicas by slot. Ties go by service and ordinal.
@@ -139,9 +143,18 @@ where
         let faults = FaultPlan::new(&input)?;
         let start_us = input.start.0 * 1_000;
         let (classes, class_of) = outcome::classes(&input.fleet);
+        let pools_of = |(position, service): (u32, &SimService)| {
+            std::iter::repeat_n(position, service.pools.len())
+        };
+        let service_of: Vec<u32> = (0..).zip(&input.services).flat_map(pools_of).collect();
+        let mut targets = 0;
         let service = |(input, start_fails): (SimService, f64)| Service {
             grace_us: input.grace_us.or(input.limits.timeout_us).unwrap_or(u64::MAX),
             gate: Gate::new(input.limits, start_us),
+            first: {
+                targets += input.pools.len() as u32;
+                TargetId(targets - input.pools.len() as u32)
+            },
             input,
             start_fails,
             account: Account::new(),
@@ -164,6 +177,7 @@ where
             classes,
             class_of,
             services: input.services.into_iter().zip(faults.start_fails).map(service).collect(),
+            service_of,
             replicas: Vec::new(),
             free_slots: Vec::new(),
             due: IndexedHeap::new(),
@@ -303,7 +317,7 @@ impl<I> Sim<I> {
             && let Some(deadline_us) = service.gate.next_deadline_us()
         {
             service.has_deadline = true;
-            self.due.set(index as u32, (deadline_us, (index as u64) << 32));
+            self.due.set(index as u32, (deadline_us, deadline_tie(service)));
         }
         self.dispatch(index);
         self.poke(index);
@@ -376,7 +390,7 @@ impl<I> Sim<I> {
         self.poke(index);
         let service = &mut self.services[index];
         match service.gate.next_deadline_us() {
-            Some(deadline_us) => self.due.set(index as u32, (deadline_us, (index as u64) << 32)),
+            Some(deadline_us) => self.due.set(index as u32, (deadline_us, deadline_tie(service))),
             None => {
                 service.has_deadline = false;
                 self.due.remove(index as u32);
@@ -390,7 +404,8 @@ impl<I> Sim<I> {
         let gate = &service.gate;
         let waits = gate.ready() == 0 && (gate.waiting() > 0 || gate.offered() > 0.0);
         if waits && !service.is_told_to_wait {
-            self.events.push(Event::Waiting(TargetId(index as u32)));
+            let pool = service.first.0 + service.input.wakes as u32;
+            self.events.push(Event::Waiting(TargetId(pool)));
             self.must_tell = true;
         }
         service.is_told_to_wait = waits;
@@ -420,15 +435,18 @@ impl<I> Sim<I> {
         let at = Time(self.now_us / 1_000);
         let mut seen =
             Observation { at, events: std::mem::take(&mut self.events), in_flight: Vec::new() };
-        for (index, service) in self.services.iter_mut().enumerate() {
-            let target = TargetId(index as u32);
-            let reports = service.gate.take_reports(self.now_us);
-            seen.events.extend(reports.map(|report| Event::Report(target, report)));
+        for service in &mut self.services {
+            let pools = service.first.0..service.first.0 + service.input.pools.len() as u32;
+            for report in service.gate.take_reports(self.now_us) {
+                // Every pool sees the load of the whole service: how to share it is a policy's to say.
+                let told = |pool| Event::Report(TargetId(pool), report);
+                seen.events.extend(pools.clone().map(told));
+            }
         }
         for slot in self.to_be_told.drain(..) {
             let Some(replica) = &mut self.replicas[slot as usize] else { continue };
             let Stage::Ready(running) = &replica.stage else { continue };
-            let service = &self.services[replica.id.target.index()];
+            let service = &self.services[self.service_of[replica.id.target.index()] as usize];
             let holds = service.gate.load_of(running.handle);
             if std::mem::take(&mut replica.is_to_be_told) && replica.told_in_flight != holds {
                 replica.told_in_flight = holds;
@@ -479,6 +497,11 @@ impl<I> Sim<I> {
                     && (alive == 0 || alive == service.input.settled_at)
             })
     }
+}
+
+/// The order of a service's deadline among what is due at the same time.
+fn deadline_tie(service: &Service) -> u64 {
+    u64::from(service.first.0) << 32
 }
 
 /// Rounded up to a whole millisecond.

@@ -8,7 +8,6 @@ use super::account::{self, Life};
 use super::{Service, Sim};
 use crate::backend::{Books, ClassUse};
 use crate::definitions::node::Fleet;
-use crate::engine::TargetId;
 use crate::ledger::Summary;
 use crate::time::Time;
 
@@ -39,9 +38,9 @@ impl<I> Sim<I> {
         Time(self.now_us / 1_000)
     }
 
-    /// The sums of a service until now. `panics` is the policies' to say, and 0.
-    pub fn summary(&self, service: TargetId) -> Summary {
-        let Service { account, gate, .. } = &self.services[service.index()];
+    /// The sums of the service at that position until now. `panics` is the policies' to say, and 0.
+    pub fn summary(&self, service: usize) -> Summary {
+        let Service { account, gate, .. } = &self.services[service];
         let unfinished = u64::from(gate.waiting()) + u64::from(gate.in_flight());
         account.summary(self.now_us, unfinished, self.lives(service))
     }
@@ -50,8 +49,8 @@ impl<I> Sim<I> {
     pub fn whole_summary(&self) -> Summary {
         let mut whole = Summary::default();
         let mut waits = Histogram::new(3).expect("three digits are allowed");
-        for (index, service) in (0..).zip(&self.services) {
-            let one = self.summary(TargetId(index));
+        for (position, service) in self.services.iter().enumerate() {
+            let one = self.summary(position);
             whole.requests.arrived += one.requests.arrived;
             whole.requests.served += one.requests.served;
             whole.requests.waited += one.requests.waited;
@@ -70,19 +69,19 @@ impl<I> Sim<I> {
     }
 
     /// The containers of a service that run.
-    fn lives(&self, service: TargetId) -> impl Iterator<Item = Life> {
-        let replicas = self.services[service.index()].replicas.iter();
+    fn lives(&self, service: usize) -> impl Iterator<Item = Life> {
+        let replicas = self.services[service].replicas.iter();
         replicas.filter_map(|(_, slot)| self.replicas[*slot as usize].as_ref()?.life)
     }
 }
 
 impl<I> Books for Sim<I> {
-    fn cost(&self, service: TargetId) -> f64 {
-        self.services[service.index()].account.cost(self.now_us, self.lives(service))
+    fn cost(&self, service: usize) -> f64 {
+        self.services[service].account.cost(self.now_us, self.lives(service))
     }
 
-    fn take_longest_wait_us(&self, service: TargetId) -> u64 {
-        self.services[service.index()].account.take_longest_wait_us()
+    fn take_longest_wait_us(&self, service: usize) -> u64 {
+        self.services[service].account.take_longest_wait_us()
     }
 
     fn classes(&self) -> &[ClassUse] {

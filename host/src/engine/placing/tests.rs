@@ -8,7 +8,6 @@ use super::*;
 use crate::engine::{
     Action, Bounds, Engine, Event, Observation, Owner, Plan, Resources, TargetName, TargetSpec,
 };
-use crate::policy::BindError;
 use crate::policy::wire::{
     Candidates, Explanation, PlacementInput, PlacementProgram, Request, Subject,
 };

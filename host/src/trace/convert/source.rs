@@ -40,7 +40,7 @@ pub(super) struct Source<'a> {
 enum How {
     Access,
     Json,
-    Table(Columns),
+    Table(Box<Columns>),
 }
 
 impl<'a> Source<'a> {
@@ -64,7 +64,7 @@ impl<'a> Source<'a> {
                 let Some(header) = header else {
                     return Err(ConvertError::Nothing { path: shown.to_string() });
                 };
-                How::Table(Columns::of(&shown, &header, format, asked.clone())?)
+                How::Table(Box::new(Columns::of(&shown, &header, format, asked.clone())?))
             }
         };
         let map = match &how {
