@@ -139,8 +139,13 @@ impl Table {
         step_us: u64,
         factor: f64,
     ) -> io::Result<u64> {
+        // A reader takes `_` for `-`, so services that differ in that alone are one.
+        let mut columns: BTreeMap<String, Vec<&[f64]>> = BTreeMap::new();
+        for (service, rates) in &self.rows {
+            columns.entry(service.replace('_', "-")).or_default().push(rates);
+        }
         write!(to, "{TIME}")?;
-        for service in self.rows.keys() {
+        for service in columns.keys() {
             write!(to, ",{service}_rps")?;
         }
         writeln!(to)?;
@@ -149,8 +154,9 @@ impl Table {
         for step in 0..steps {
             let at = in_seconds(step as u64 * step_us);
             write!(to, "{}", at.trim_end_matches(" s"))?;
-            for rates in self.rows.values() {
-                let rate = factor * rates.get(step).copied().unwrap_or(0.0);
+            for series in columns.values() {
+                let sum: f64 = series.iter().filter_map(|rates| rates.get(step)).sum();
+                let rate = factor * sum;
                 // Nine decimals are one request in thirty years.
                 write!(to, ",{}", (rate * 1e9).round() / 1e9)?;
             }
@@ -194,6 +200,17 @@ mod tests {
             seconds(&mut row, us);
             assert_eq!(String::from_utf8(row).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn services_that_a_reader_takes_for_one_are_one_column() {
+        let mut table = Table::default();
+        for (service, step, amount) in [("a_b", 0, 1.0), ("a-b", 0, 2.0), ("a-b", 1, 4.0)] {
+            table.add(service, step, amount);
+        }
+        let mut to = Vec::new();
+        table.write_rates(&mut to, 500_000, 2.0).unwrap();
+        assert_eq!(String::from_utf8(to).unwrap(), "t_s,a-b_rps\n0,6\n0.5,8\n");
     }
 
     #[test]

@@ -144,8 +144,11 @@ pub fn convert(
     to: &mut dyn Write,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, ConvertError> {
+    // Their order means nothing, so what is drawn does not depend on it.
+    let mut paths = paths.to_vec();
+    paths.sort();
     let mut files = Vec::new();
-    for path in paths {
+    for path in &paths {
         let name = shown(path);
         let mut content = Content::open(path, &name)?;
         let format = match options.from {
@@ -157,7 +160,7 @@ pub fn convert(
         };
         files.push((path.clone(), content, format));
     }
-    let mut report = Report::of(paths, files.iter().map(|(_, _, format)| *format));
+    let mut report = Report::of(&paths, files.iter().map(|(_, _, format)| *format));
     let kinds: Vec<Kind> = files.iter().map(|(_, _, format)| format.kind()).collect();
     let all = |kind| kinds.iter().all(|of_file| *of_file == kind);
     if let (false, false, Some(odd)) = (

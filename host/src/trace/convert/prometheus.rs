@@ -31,7 +31,11 @@ const LABELS: [&str; 12] = [
 const MINUTE_S: f64 = 60.0;
 /// 100 years of seconds.
 const LONGEST_S: f64 = 3_155_760_000.0;
-const HIGHEST: f64 = 1e9;
+/// A trace has no higher rate or concurrency.
+const HIGHEST_RATE: f64 = 1e6;
+const HIGHEST_CONCURRENCY: f64 = 1e9;
+/// Samples do not come faster than this; scrapes that are closer are one that was repeated.
+const SHORTEST_STEP_S: f64 = 0.001;
 
 /// What the samples are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -226,7 +230,10 @@ fn no_label(path: &str, label: &str, series: &Series) -> ConvertError {
 /// The shortest time between two samples of a series: longer ones are gaps.
 fn step(all: &[(String, Series)]) -> Option<f64> {
     let pairs = all.iter().flat_map(|(_, series)| series.values.windows(2));
-    pairs.map(|pair| pair[1].0 - pair[0].0).filter(|step| *step > 0.0).min_by(f64::total_cmp)
+    pairs
+        .map(|pair| pair[1].0 - pair[0].0)
+        .filter(|step| *step >= SHORTEST_STEP_S)
+        .min_by(f64::total_cmp)
 }
 
 /// The values of a series that are numbers: when each begins, how long it holds, what it is.
@@ -247,7 +254,12 @@ fn values(
                 continue;
             }
         };
-        if value < 0.0 || (metric != Metric::Counter && value > HIGHEST) {
+        let highest = match metric {
+            Metric::Rate => HIGHEST_RATE,
+            Metric::Concurrency => HIGHEST_CONCURRENCY,
+            Metric::Counter => f64::MAX,
+        };
+        if value < 0.0 || value > highest {
             samples.out_of_range += 1;
             continue;
         }
@@ -262,7 +274,12 @@ fn values(
             (Metric::Counter, Some((before_s, counted))) if *at_s > before_s => {
                 samples.resets += u64::from(value < counted);
                 let came = if value < counted { value } else { value - counted };
-                values.push((before_s, at_s - before_s, came / (at_s - before_s)));
+                let rate = came / (at_s - before_s);
+                if rate > HIGHEST_RATE {
+                    samples.out_of_range += 1;
+                } else {
+                    values.push((before_s, at_s - before_s, rate));
+                }
             }
             (Metric::Counter, Some(_)) => {}
         }
