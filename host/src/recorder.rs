@@ -273,6 +273,7 @@ impl Recorder {
                 ClampRule::Max => "maximum",
                 ClampRule::Initial => "initial scale",
                 ClampRule::Activation => "activation scale",
+                ClampRule::Yielded => "room for another service",
             };
             let told = format!("{rule}: {} → {}", clamp.from, clamp.to);
             if !clamps.contains(&told) {

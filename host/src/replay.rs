@@ -53,6 +53,8 @@ pub struct Setting {
     pub until_ms: Option<u64>,
     /// Whether changes are told in the policies' words, which costs a call each.
     pub explains: bool,
+    /// Whether idle replicas leave where a service that waits finds no place.
+    pub makes_room: bool,
     /// What people should know of the files that were read.
     pub warnings: Vec<String>,
 }
@@ -168,8 +170,12 @@ impl Replay {
         let services =
             with_defaults(setting.services, &load.services, &setting.catalogue, &mut warnings)?;
         let tick_ms = profile.cluster.tick_ms();
-        let options =
-            Options { tick_ms, explains: setting.explains, gateway_is_always_in_path: true };
+        let options = Options {
+            tick_ms,
+            explains: setting.explains,
+            makes_room: setting.makes_room,
+            ..Options::default()
+        };
         let (stages, own_settings): (Vec<Stage>, Vec<_>) = policies.stages.into_iter().unzip();
         let (placement, placement_settings) = policies.placement;
         let mut engine = Engine::new(options, stages, placement, policies.fallback)?;

@@ -111,8 +111,12 @@ impl<'a> Play<'a> {
             Stage::new("scale-to-zero", zero, OnFailure::Skip),
         ];
         let always = world.gateway_is_always_in_path;
-        let options =
-            Options { tick_ms: 2_000, explains: false, gateway_is_always_in_path: always };
+        let options = Options {
+            tick_ms: 2_000,
+            explains: false,
+            gateway_is_always_in_path: always,
+            ..Options::default()
+        };
         let mut engine =
             Engine::new(options, stages, Box::new(Nowhere), None).expect("it asks for nothing");
         let specs = world.lives.iter().zip(names).map(|(life, name)| TargetSpec {

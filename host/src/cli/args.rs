@@ -162,6 +162,9 @@ pub(super) struct World {
     /// Failures to play: nodes lost, starts that fail.
     #[arg(long, value_name = "FILE")]
     pub(super) faults: Option<PathBuf>,
+    /// Let idle replicas leave where requests wait for a service that finds no place, as `tidegate up` does.
+    #[arg(long)]
+    pub(super) make_room: bool,
     /// Any word: all randomness comes from it.
     #[arg(long, default_value = "tide", value_name = "WORD")]
     pub(super) seed: String,

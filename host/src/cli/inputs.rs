@@ -86,6 +86,7 @@ pub(super) fn world(args: &World, load: Load, traces: Vec<String>) -> Result<Set
         start: start(args.start.as_deref())?,
         until_ms: until(args.until.as_deref())?,
         explains: true,
+        makes_room: args.make_room,
         warnings,
     })
 }

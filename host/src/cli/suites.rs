@@ -198,6 +198,7 @@ fn world(around: &Around) -> World {
         nodes: around.nodes.clone(),
         models: around.models.clone(),
         faults: around.faults.clone(),
+        make_room: false,
         seed: around.seed.clone().unwrap_or_else(|| "tide".to_owned()),
         start: around.start.clone(),
         until: around.until.clone(),

@@ -33,7 +33,9 @@ pub use fleet::{Node, NodeId, Resources, Taint, TaintEffect};
 pub use inspection::{Inspection, Moved, StageInspection};
 pub use observation::{Counts, Event, Observation, Phase, Report};
 pub use placing::PLACEMENT;
-pub use plan::{Action, Change, Clamp, ClampRule, Plan, StageFailure, StageSaid, Unplaced};
+pub use plan::{
+    Action, Change, Clamp, ClampRule, Plan, StageFailure, StageSaid, Unplaced, Yielded,
+};
 pub use replicas::{Replica, ReplicaSet, ReplicaState};
 pub use signal::Signal;
 pub use target::{Bounds, Owner, ReplicaId, TargetId, TargetName, TargetSpec};
@@ -66,6 +68,21 @@ pub struct Options {
     /// Whether requests always pass through the gateway, or only while the chain's output `gateway-in-path` says so or nothing
     /// is ready, as in Knative.
     pub gateway_is_always_in_path: bool,
+    /// Whether idle replicas leave where a service that waits finds no place.
+    #[serde(default)]
+    pub makes_room: bool,
+}
+
+impl Default for Options {
+    /// Knative's tick, nobody reads, the gateway is always in the path.
+    fn default() -> Options {
+        Options {
+            tick_ms: 2_000,
+            explains: false,
+            gateway_is_always_in_path: true,
+            makes_room: false,
+        }
+    }
 }
 
 /// Plans for a set of targets on a fleet of nodes.
@@ -368,6 +385,9 @@ impl Engine {
             target.is_asked = false;
         }
         self.placing.place_pending(now, &self.options, &mut self.targets, &mut plan);
+        if self.options.makes_room {
+            self.placing.make_room(now, &mut self.targets, &mut plan);
+        }
         self.tell_changes(&mut plan);
         plan.wake_at = self.wake_at(now);
         plan
@@ -509,6 +529,7 @@ impl Engine {
             *moved |= target.initialise();
             let wanted = target.seats.last().and_then(|seat| seat.wanted);
             target.desired = target.bounds_now().apply(wanted.unwrap_or(target.desired)).0;
+            target.desired = target.yielding(target.desired);
             target.is_activated = target.is_failing()
                 && (target.is_activated || target.desired == 0 && target.is_starved());
             if target.is_activated {
@@ -612,6 +633,14 @@ impl Engine {
                     outputs: decided.outputs().iter().cloned().zip((0..).map(value)).collect(),
                     reason,
                 });
+            }
+            if let Some(to) = target.yields_to {
+                let wanted = target.seats.last().and_then(|seat| seat.wanted);
+                let from = wanted.map_or(to, |wanted| target.bounds_now().apply(wanted).0);
+                if from > to {
+                    let stage = PLACEMENT.to_owned();
+                    change.clamps.push(Clamp { stage, rule: ClampRule::Yielded, from, to });
+                }
             }
             // Without the guard, what the chain wants, or else what was planned before, would have stood.
             let wanted = target.seats.last().and_then(|seat| seat.wanted);

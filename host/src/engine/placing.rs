@@ -3,6 +3,7 @@
 
 mod columns;
 mod grounds;
+mod room;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -157,6 +157,8 @@ pub(super) struct Target {
     pub(super) counted: Counts,
     /// What their owner was last told.
     pub(super) scaled_to: Option<u32>,
+    /// No more than so many, since idle ones made room for another service.
+    pub(super) yields_to: Option<u32>,
     /// Replicas that the plan wants, within bounds.
     pub(super) desired: u32,
     /// What `desired` was when the last plan was made; `None`: there was none.
@@ -197,6 +199,7 @@ impl Target {
             replicas: ReplicaSet::default(),
             counted: Counts::default(),
             scaled_to: None,
+            yields_to: None,
             desired,
             planned: None,
             levels: Levels::default(),
@@ -209,6 +212,14 @@ impl Target {
 
     pub(super) fn bounds_now(&self) -> BoundsNow {
         self.spec.bounds.now(self.spec.is_reachable, self.is_initialised)
+    }
+
+    /// What is left of `desired` where idle replicas made room for another service. That ends when a request waits, or the policies
+    /// want as few themselves.
+    pub(super) fn yielding(&mut self, desired: u32) -> u32 {
+        let is_wanted = self.is_poked || self.levels.waiting > 0;
+        self.yields_to = self.yields_to.filter(|to| !is_wanted && desired > *to);
+        self.yields_to.unwrap_or(desired)
     }
 
     /// What the stage before `position` wants, within bounds; `None` where it has not said yet.

@@ -332,7 +332,12 @@ fn an_output_that_only_another_services_settings_give_is_missing() {
         let second = stage(&heard, "second", Causes::CHANGE, later, as_many, OnFailure::Skip);
         vec![Stage::new("first", Box::new(Moody(first)), OnFailure::Hold), second]
     };
-    let options = Options { tick_ms: 2 * SECOND, explains: false, gateway_is_always_in_path: true };
+    let options = Options {
+        tick_ms: 2 * SECOND,
+        explains: false,
+        gateway_is_always_in_path: true,
+        ..Options::default()
+    };
     let mut engine =
         Engine::new(options, stages(), Box::new(FirstFit), None).expect("it says what it wants");
     let with = |name: &str, settings: &str| TargetSpec {
@@ -425,7 +430,12 @@ fn a_choice_that_does_not_fit_is_refused_as_a_whole() {
     let heard: Rc<RefCell<String>> = Rc::default();
     let stages =
         vec![stage(&heard, "first", Causes::TICK, vec![window()], as_many, OnFailure::Hold)];
-    let options = Options { tick_ms: 2 * SECOND, explains: false, gateway_is_always_in_path: true };
+    let options = Options {
+        tick_ms: 2 * SECOND,
+        explains: false,
+        gateway_is_always_in_path: true,
+        ..Options::default()
+    };
     let mut engine = Engine::new(options, stages, Box::new(Crowd), Some(Box::new(FirstFit)))
         .expect("it says what it wants");
     engine.add_targets(START, vec![spec("a", 0, 9, 1)]).expect("the settings are fine");
@@ -469,8 +479,12 @@ fn a_required_input_that_nobody_gives_is_refused_by_name() {
         let heard: Rc<RefCell<String>> = Rc::default();
         let stages =
             vec![stage(&heard, "first", Causes::TICK, vec![source], as_many, OnFailure::Hold)];
-        let options =
-            Options { tick_ms: 2 * SECOND, explains: false, gateway_is_always_in_path: true };
+        let options = Options {
+            tick_ms: 2 * SECOND,
+            explains: false,
+            gateway_is_always_in_path: true,
+            ..Options::default()
+        };
         let mut engine =
             Engine::new(options, stages, Box::new(FirstFit), None).expect("it says what it wants");
         engine

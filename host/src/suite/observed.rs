@@ -219,6 +219,7 @@ impl Observations {
             tick_ms: profile.cluster.tick_ms(),
             explains: true,
             gateway_is_always_in_path: true,
+            ..Options::default()
         };
         let end = Time((last + 1) * 1_000);
         Ok(Observations { start, options, targets, seen, end })

@@ -171,6 +171,13 @@ pub(super) fn take(free: &mut Resources, needs: &Resources) {
     free.gpus = free.gpus.saturating_sub(needs.gpus);
 }
 
+/// Gives back what a replica took.
+pub(super) fn give(free: &mut Resources, needs: &Resources) {
+    free.cpu_milli = free.cpu_milli.saturating_add(needs.cpu_milli);
+    free.memory_bytes = free.memory_bytes.saturating_add(needs.memory_bytes);
+    free.gpus = free.gpus.saturating_add(needs.gpus);
+}
+
 fn empty_columns() -> Nodes {
     Nodes {
         names: Vec::new(),

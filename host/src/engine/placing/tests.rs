@@ -78,7 +78,12 @@ fn engine(
     policy: Box<Picky>,
     fallback: Option<Box<dyn PlacementPolicy>>,
 ) -> (Engine, Plan) {
-    let options = Options { tick_ms: TICK_MS, explains: false, gateway_is_always_in_path: true };
+    let options = Options {
+        tick_ms: TICK_MS,
+        explains: false,
+        gateway_is_always_in_path: true,
+        ..Options::default()
+    };
     let mut engine =
         Engine::new(options, Vec::new(), policy, fallback).expect("the columns are known");
     let spec = |at: usize| TargetSpec {

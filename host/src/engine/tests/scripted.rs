@@ -208,7 +208,12 @@ pub(super) fn bench(
     heard: Rc<RefCell<String>>,
     specs: Vec<TargetSpec>,
 ) -> Bench {
-    let options = Options { tick_ms: 2 * SECOND, explains: true, gateway_is_always_in_path: true };
+    let options = Options {
+        tick_ms: 2 * SECOND,
+        explains: true,
+        gateway_is_always_in_path: true,
+        ..Options::default()
+    };
     let mut engine =
         Engine::new(options, stages, Box::new(FirstFit), None).expect("it says what it wants");
     engine.add_targets(START, specs).expect("the settings are fine");
