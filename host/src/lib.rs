@@ -19,6 +19,7 @@ pub mod journal;
 pub mod ledger;
 pub mod metrics;
 pub mod parity;
+pub mod player;
 pub mod policy;
 pub mod project;
 pub mod proxy;

@@ -215,6 +215,9 @@ pub(super) enum Trace {
     /// Make a trace of a load that is described: steps, bursts, flash crowds, days.
     #[command(after_help = super::trace::synth::EXAMPLES)]
     Synth(Box<super::trace::synth::Arguments>),
+    /// Send recorded load to a running server, each request at its time.
+    #[command(after_help = super::trace::play::EXAMPLES)]
+    Play(Box<super::trace::play::Arguments>),
 }
 
 const BENCH_EXAMPLES: &str = "Examples:

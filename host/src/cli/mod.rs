@@ -53,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Parity(args) => parity::run(&args, &terminal),
         Command::Trace(Trace::Convert(args)) => trace::convert::run(&args, &terminal),
         Command::Trace(Trace::Synth(args)) => trace::synth::run(&args, &terminal),
+        Command::Trace(Trace::Play(args)) => trace::play::run(&args, &terminal),
         Command::Bench(args) => bench::run(&args, &terminal),
         Command::Componentize(args) => componentize::run(&args, &terminal),
         Command::Man(args) => docs::man(&args, &terminal),
