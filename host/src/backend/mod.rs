@@ -1,5 +1,6 @@
 //! Where replicas live. A backend also owns time: the engine only ever sees the times in observations.
 
+pub mod local;
 pub mod sim;
 
 use crate::engine::{Observation, Plan};

@@ -88,6 +88,9 @@ pub(super) enum Command {
     /// Hold policies to recordings of what Knative's own code decided.
     #[command(after_help = super::parity::EXAMPLES)]
     Parity(super::parity::Parity),
+    /// Print what the replicas of a service print, of those that run here or ran last.
+    #[command(after_help = super::logs::EXAMPLES)]
+    Logs(super::logs::Args),
     /// Measure what a decision costs on this machine: of the built-in policies, native against sandboxed, or of a policy of yours.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),
@@ -123,6 +126,18 @@ pub(super) enum Command {
     /// Compile a component from stdin to stdout; the host runs this in a process with limits of its own.
     #[command(name = crate::policy::COMPILE_SUBCOMMAND, hide = true)]
     Compile,
+    /// Become a command, once the process that started this one has written that down.
+    #[command(name = crate::backend::local::process::EXEC_SUBCOMMAND, hide = true)]
+    Exec {
+        /// The process that started this one.
+        parent: u32,
+        /// The program and its arguments.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<std::ffi::OsString>,
+    },
+    /// Read process groups from stdin and end those that are left when it closes.
+    #[command(name = crate::backend::local::process::REAP_SUBCOMMAND, hide = true)]
+    Reap,
 }
 
 const REPLAY_EXAMPLES: &str = "Examples:

@@ -11,6 +11,7 @@ mod failure;
 mod fuzz;
 mod inputs;
 mod inspect;
+mod logs;
 mod new;
 mod output;
 mod parity;
@@ -54,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Trace(Trace::Convert(args)) => trace::convert::run(&args, &terminal),
         Command::Trace(Trace::Synth(args)) => trace::synth::run(&args, &terminal),
         Command::Trace(Trace::Play(args)) => trace::play::run(&args, &terminal),
+        Command::Logs(args) => logs::run(&args, &terminal),
         Command::Bench(args) => bench::run(&args, &terminal),
         Command::Componentize(args) => componentize::run(&args, &terminal),
         Command::Man(args) => docs::man(&args, &terminal),
@@ -67,6 +69,10 @@ pub fn main() -> ExitCode {
         }
         Command::Schema { document: Document::Replay } => terminal.print(&crate::report::schema()),
         Command::Compile => return crate::policy::compile_child(),
+        Command::Exec { parent, command } => {
+            return crate::backend::local::process::exec(parent, &command);
+        }
+        Command::Reap => return crate::backend::local::process::reap(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

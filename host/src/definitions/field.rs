@@ -10,6 +10,8 @@ pub(super) struct Notes<'a> {
     pub(super) file: &'a str,
     pub(super) faults: Vec<Fault>,
     pub(super) warnings: Vec<Warning>,
+    /// Whether the file is read for a live run, where what a process needs must be there and what only a simulation needs need not.
+    pub(super) is_live: bool,
 }
 
 /// What to do about a key that nobody knows.
@@ -36,7 +38,23 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Notes<'a> {
     pub(super) fn new(file: &'a str) -> Notes<'a> {
-        Notes { file, faults: Vec::new(), warnings: Vec::new() }
+        Notes { file, faults: Vec::new(), warnings: Vec::new(), is_live: false }
+    }
+
+    /// What `read` makes of a part that only a live run needs: in others its faults and warnings are nobody's business, and it gives
+    /// nothing where there was a fault.
+    pub(super) fn live<T>(&mut self, read: impl FnOnce(&mut Notes<'_>) -> Option<T>) -> Option<T> {
+        let mut own = Notes { is_live: self.is_live, ..Notes::new(self.file) };
+        let value = read(&mut own);
+        let value = value.filter(|_| own.faults.is_empty());
+        if self.is_live {
+            // What other parts told already is not told twice.
+            own.faults.retain(|fault| !self.faults.contains(fault));
+            own.warnings.retain(|warning| !self.warnings.contains(warning));
+            self.faults.append(&mut own.faults);
+            self.warnings.append(&mut own.warnings);
+        }
+        value
     }
 
     pub(super) fn fault(
@@ -253,6 +271,11 @@ impl<'a> At<'a> {
             self.refuse(notes, "less than 2⁶⁴");
         }
         amount
+    }
+
+    /// Its keys, whatever they are called; nothing where it is no map. Notes nothing.
+    pub(super) fn map(&self) -> Option<Fields<'a>> {
+        self.is_map().then(|| Fields { at: self.clone() })
     }
 
     pub(super) fn is_map(&self) -> bool {

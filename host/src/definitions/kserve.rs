@@ -2,6 +2,7 @@
 //! `minReplicas` and `maxReplicas` replace the annotations of the same meaning, `scaleTarget` and `scaleMetric` become some.
 
 use super::field::{At, Fields, Notes, Unknown};
+use super::launches;
 use super::model::Catalogue;
 use super::pod::{self, Hints};
 use super::service::{PROGRESS_DEADLINE_MS, QUEUE_LIMIT, Service, TIMEOUT_S, check_replicas};
@@ -118,6 +119,10 @@ pub(super) fn read_inference_service(
     read_scaling(&predictor, &mut service, &mut annotations, notes);
     take_annotations(&mut service, annotations, root.line_of("metadata"), notes);
     take_scale_target(&predictor, &mut service, notes);
+    let frameworks = FRAMEWORKS.iter().map(|(name, _)| *name);
+    let model = ["model"].into_iter().chain(frameworks).find_map(|key| predictor.get(key));
+    service.launch = launches::of_predictor(&predictor, model.as_ref(), notes);
+    launches::check(&service, root.line_of("metadata"), notes);
     Some((root.line_of("metadata"), service))
 }
 
@@ -252,6 +257,13 @@ fn read_scaling(
     if let Some(timeout) = predictor.get("timeout").and_then(|at| at.count(1, notes)) {
         service.timeout_s = f64::from(timeout);
     }
+    if let Some(at) = predictor.get("canaryTrafficPercent") {
+        let percent = at.tree.scalar().and_then(|text| text.parse().ok()).filter(|it| *it <= 100);
+        if percent.is_none() {
+            at.refuse(notes, "a whole number from 0 to 100");
+        }
+        service.canary_percent = percent;
+    }
     let class = annotations.get("serving.kserve.io/autoscalerClass");
     if let Some((at, class @ ("hpa" | "keda" | "none"))) =
         class.and_then(|at| Some((at, at.tree.scalar()?)))
@@ -336,5 +348,7 @@ pub(super) fn read_knative_service(
     let line = root.line_of("metadata");
     service.model = hints.model(name, line, service.needs.gpus, catalogue, notes);
     take_annotations(&mut service, annotations, line, notes);
+    service.launch = launches::of_pod(&pod, notes);
+    launches::check(&service, line, notes);
     Some((line, service))
 }

@@ -6,6 +6,9 @@ mod fault;
 mod field;
 mod gpu;
 mod kserve;
+pub mod launch;
+mod launches;
+pub mod machine;
 #[cfg(test)]
 mod mangled;
 #[cfg(test)]
@@ -18,6 +21,7 @@ mod pod;
 pub mod policies;
 pub mod profile;
 mod quantity;
+pub mod route;
 pub mod service;
 pub mod settings;
 pub mod suite;

@@ -258,7 +258,10 @@ impl<'a> Hints<'a> {
                         || "nothing says which model it serves".to_owned(),
                         |described| format!("no known model is called {described}"),
                     );
-                    notes.warn(line, format!("service {name}: {unknown}; it is taken as {}, unless {} says which", default.name, self.place));
+                    // Nobody asks how fast a model is that really runs.
+                    if !notes.is_live {
+                        notes.warn(line, format!("service {name}: {unknown}; it is taken as {}, unless {} says which", default.name, self.place));
+                    }
                     default
                 }).clone()
             }

@@ -6,10 +6,12 @@ use std::path::Path;
 
 use super::fault::{DefinitionError, Warning, read_text};
 use super::field::{At, Fields, Notes, Unknown, is_ours};
+use super::launch::Launch;
 use super::model::{self, Catalogue, Model};
 use super::pod::{self, Hints};
 use super::quantity::Quantity;
-use super::{API_VERSION, kserve, settings, tree};
+use super::route::{self, Route};
+use super::{API_VERSION, kserve, launches, settings, tree};
 use crate::engine::Resources;
 
 /// A service.
@@ -41,6 +43,14 @@ pub struct Service {
     pub model: Model,
     /// Kinds of capacity that its replicas may stand on, each scaled by itself; none: all alike.
     pub pools: Vec<Pool>,
+    /// The process that a replica is; `None`: nobody says, or not in full, so that it can be simulated and not run.
+    pub launch: Option<Launch>,
+    /// By what requests find it.
+    pub route: Route,
+    /// The share of one GPU's memory that a replica takes, above 0 and below 1; `None`: GPUs are its own.
+    pub gpu_share: Option<f64>,
+    /// Percent of the requests that a changed manifest gets; the revision before it gets the others.
+    pub canary_percent: Option<u32>,
 }
 
 /// A kind of capacity that replicas of a service may stand on, as a GPU class, on demand or spot.
@@ -89,14 +99,41 @@ pub fn read(path: &Path, catalogue: &Catalogue) -> Result<Read, DefinitionError>
     parse(&text, &file, catalogue)
 }
 
+/// The same for a live run: every service must say what process it is, and what is wrong with that is told. What our own form does
+/// not say of CPU, memory and GPUs is none.
+///
+/// # Errors
+///
+/// As those of [`read`].
+pub fn read_live(path: &Path, catalogue: &Catalogue) -> Result<Read, DefinitionError> {
+    let (text, file) = read_text(path)?;
+    parse_live(&text, &file, catalogue)
+}
+
 /// The same from a text; `file` is what messages call it.
 ///
 /// # Errors
 ///
 /// When anything in it is wrong; all faults are told.
 pub fn parse(text: &str, file: &str, catalogue: &Catalogue) -> Result<Read, DefinitionError> {
-    let documents = tree::parse(text, file)?;
-    let mut notes = Notes::new(file);
+    parse_with(text, Notes::new(file), catalogue)
+}
+
+/// [`read_live`] from a text.
+///
+/// # Errors
+///
+/// As those of [`read`].
+pub fn parse_live(text: &str, file: &str, catalogue: &Catalogue) -> Result<Read, DefinitionError> {
+    parse_with(text, Notes { is_live: true, ..Notes::new(file) }, catalogue)
+}
+
+fn parse_with(
+    text: &str,
+    mut notes: Notes<'_>,
+    catalogue: &Catalogue,
+) -> Result<Read, DefinitionError> {
+    let documents = tree::parse(text, notes.file)?;
     let mut catalogue = catalogue.clone();
     let roots: Vec<At<'_>> = documents.iter().map(At::root).collect();
     for root in roots.iter().filter(|root| is_of(root, API_VERSION, model::KIND)) {
@@ -116,6 +153,7 @@ pub fn parse(text: &str, file: &str, catalogue: &Catalogue) -> Result<Read, Defi
             let field = "the service's name";
             notes.fault(line, field, &service.name, "a name that no earlier service has");
         }
+        check_routes(&services, &service, line, &mut notes);
         services.push(service);
         lines.push(line);
     }
@@ -180,6 +218,31 @@ impl Service {
             pod: pod::no_constraints(),
             model: catalogue.default_model().clone(),
             pools: Vec::new(),
+            launch: None,
+            route: Route { model_names: vec![name.to_owned()], ..Route::default() },
+            gpu_share: None,
+            canary_percent: None,
+        }
+    }
+}
+
+/// Notes a way to `service` that leads to an earlier one as well.
+fn check_routes(earlier: &[Service], service: &Service, line: u64, notes: &mut Notes<'_>) {
+    let route = &service.route;
+    for other in earlier.iter().filter(|other| other.name != service.name) {
+        let is_same =
+            (&route.host, &route.path_prefix) == (&other.route.host, &other.route.path_prefix);
+        if is_same && (route.host.is_some() || route.path_prefix.is_some()) {
+            let ways = [&route.host, &route.path_prefix].into_iter().flatten();
+            let found = ways.map(String::as_str).collect::<String>();
+            let found = format!("{found}, which leads to {} too", other.name);
+            notes.fault(line, "the service's route", found, "a route that no earlier service has");
+        }
+        if let Some(name) = route.model_names.iter().find(|it| other.route.model_names.contains(it))
+        {
+            let found = format!("{name}, which leads to {} too", other.name);
+            let expected = "names of models that no earlier service has";
+            notes.fault(line, "the service's model names", found, expected);
         }
     }
 }
@@ -231,7 +294,12 @@ fn read_one(
         "tolerations",
         "annotations",
         "pools",
+        "host",
+        "pathPrefix",
+        "modelNames",
+        "gpuShare",
     ];
+    let known: Vec<_> = known.into_iter().chain(launches::OWN).collect();
     let known = if name.is_some() { &known[1..] } else { &known[..] };
     let fields = at.fields(known, Unknown::Refused, notes)?;
     let name = match name {
@@ -246,13 +314,15 @@ fn read_one(
     service.container_concurrency =
         count("containerConcurrency", notes).unwrap_or(CONTAINER_CONCURRENCY);
     service.queue_limit = count("queueLimit", notes).unwrap_or(QUEUE_LIMIT);
-    service.needs.gpus = count("gpus", notes).unwrap_or(NEEDS.gpus);
+    // A machine at hand has what it has: what nobody asks for is not counted there.
+    let default = if notes.is_live { Resources::default() } else { NEEDS };
+    service.needs.gpus = count("gpus", notes).unwrap_or(default.gpus);
     let amount = |key: &str, unit: fn(Quantity) -> Option<u64>, notes: &mut Notes<'_>| {
         fields.get(key)?.amount(unit, notes)
     };
-    service.needs.cpu_milli = amount("cpu", Quantity::milli, notes).unwrap_or(NEEDS.cpu_milli);
+    service.needs.cpu_milli = amount("cpu", Quantity::milli, notes).unwrap_or(default.cpu_milli);
     service.needs.memory_bytes =
-        amount("memory", Quantity::units, notes).unwrap_or(NEEDS.memory_bytes);
+        amount("memory", Quantity::units, notes).unwrap_or(default.memory_bytes);
     service.timeout_s = fields
         .get("timeout")
         .and_then(|at| at.duration_ms(notes))
@@ -275,6 +345,25 @@ fn read_one(
     };
     service.model = hints.model(name, at.line, service.needs.gpus, catalogue, notes);
     settings::take_annotations(&mut service, annotations, at.line, notes);
+    let mut route = Route {
+        host: fields.get("host").and_then(|at| route::host(&at, notes)),
+        path_prefix: fields.get("pathPrefix").and_then(|at| route::path_prefix(&at, notes)),
+        model_names: fields
+            .get("modelNames")
+            .map_or(Vec::new(), |at| route::model_names(&at, notes)),
+    };
+    // What annotations say stands where the keys do not.
+    route.host = route.host.or(service.route.host);
+    route.path_prefix = route.path_prefix.or(service.route.path_prefix);
+    if route.model_names.is_empty() {
+        route.model_names = service.route.model_names;
+    }
+    service.route = route;
+    if let Some(at) = fields.get("gpuShare") {
+        service.gpu_share = settings::gpu_share(&at, service.needs.gpus, notes);
+    }
+    service.launch = launches::of_own(&fields, notes);
+    launches::check(&service, at.line, notes);
     Some((at.line, service))
 }
 

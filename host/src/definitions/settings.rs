@@ -6,6 +6,7 @@ use serde_json::json;
 use tidegate_settings::{Cluster, PREFIX, Reason, Revision};
 
 use super::field::{At, Notes};
+use super::route;
 use super::service::{Pool, Service};
 use crate::engine::Bounds;
 
@@ -16,10 +17,14 @@ const PROGRESS_DEADLINE: &str = "serving.knative.dev/progress-deadline";
 const POLICY_PREFIX: &str = "policy.tidegate.dev/";
 /// What our own annotations begin with, and all of them.
 const OWN_PREFIX: &str = "tidegate.dev/";
-const OWN: [&str; 5] = [
+const OWN: [&str; 9] = [
     "tidegate.dev/engine",
+    "tidegate.dev/gpu-share",
+    "tidegate.dev/host",
     "tidegate.dev/loader",
     "tidegate.dev/model",
+    "tidegate.dev/model-names",
+    "tidegate.dev/path-prefix",
     "tidegate.dev/queue-limit",
     "tidegate.dev/trace",
 ];
@@ -164,6 +169,18 @@ impl Service {
     }
 }
 
+/// A share of one GPU, for a replica that takes `gpus`. Notes what is wrong with it.
+pub(super) fn gpu_share(at: &At<'_>, gpus: u32, notes: &mut Notes<'_>) -> Option<f64> {
+    let share = at.tree.scalar().and_then(|text| text.parse::<f64>().ok());
+    let share = share.filter(|share| *share > 0.0 && *share < 1.0);
+    if share.is_none() {
+        at.refuse(notes, "a share of one GPU's memory above 0 and below 1, as 0.5");
+    } else if gpus > 1 {
+        at.refuse(notes, format!("nothing with {gpus} GPUs: a share is one of a single GPU"));
+    }
+    share.filter(|_| gpus <= 1)
+}
+
 /// The annotations at `at`, all of which must be texts.
 pub(super) fn read_annotations<'a>(at: Option<At<'a>>, notes: &mut Notes<'_>) -> Annotations<'a> {
     let entries = at.map_or(Vec::new(), |at| at.entries(notes));
@@ -203,6 +220,18 @@ pub(super) fn take_annotations(
             Some(limit) => service.queue_limit = limit,
             None => at.refuse(notes, "a whole number of requests"),
         }
+    }
+    if let Some(at) = annotations.get("tidegate.dev/host") {
+        service.route.host = route::host(at, notes);
+    }
+    if let Some(at) = annotations.get("tidegate.dev/path-prefix") {
+        service.route.path_prefix = route::path_prefix(at, notes);
+    }
+    if let Some(at) = annotations.get("tidegate.dev/model-names") {
+        service.route.model_names = route::model_names(at, notes);
+    }
+    if let Some(at) = annotations.get("tidegate.dev/gpu-share") {
+        service.gpu_share = gpu_share(at, service.needs.gpus, notes);
     }
     if let Some(at) = annotations.get(PROGRESS_DEADLINE) {
         let nanos = at.tree.scalar().and_then(tidegate_settings::parse_duration);
