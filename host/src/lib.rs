@@ -12,6 +12,7 @@ pub mod clock;
 pub mod compare;
 pub mod definitions;
 pub mod engine;
+pub mod fake_model;
 pub mod fuzz;
 pub mod gateway;
 mod heap;

@@ -94,6 +94,9 @@ pub(super) enum Command {
     /// Measure what a decision costs on this machine: of the built-in policies, native against sandboxed, or of a policy of yours.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),
+    /// Serve OpenAI's API without a model: made-up words, as slowly as a model would. For trying out.
+    #[command(after_help = super::fake_model::EXAMPLES)]
+    FakeModel(super::fake_model::Args),
     /// Make a component of a core module that clang left.
     #[command(
         after_help = "Example:\n  tidegate componentize office_hours.core.wasm -O office_hours.wasm"

@@ -8,6 +8,7 @@ mod compare;
 mod componentize;
 mod docs;
 mod failure;
+mod fake_model;
 mod fuzz;
 mod inputs;
 mod inspect;
@@ -58,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Logs(args) => logs::run(&args, &terminal),
         Command::Bench(args) => bench::run(&args, &terminal),
         Command::Componentize(args) => componentize::run(&args, &terminal),
+        Command::FakeModel(args) => fake_model::run(&args, &terminal),
         Command::Man(args) => docs::man(&args, &terminal),
         Command::Docs(args) => docs::docs(&args, &terminal),
         Command::Check(args) => check::run(&args, &terminal),
