@@ -18,6 +18,7 @@ pub mod gateway;
 mod heap;
 pub mod journal;
 pub mod ledger;
+pub mod live;
 pub mod metrics;
 pub mod parity;
 pub mod player;

@@ -15,15 +15,15 @@ pub async fn run<B: Backend>(
     engine: &mut Engine,
     backend: &mut B,
     journal: &mut Journal<'_>,
-    watch: &mut impl FnMut(&mut Engine, &Observation, &Plan, &mut B),
+    watch: &mut impl FnMut(&mut Engine, &Observation, &Plan, &mut B, &mut Journal<'_>),
 ) -> Result<(), B::Error> {
     let mut wake_at = Time::ZERO;
     while let Some(seen) = backend.advance(wake_at).await? {
         let plan = engine.step(&seen); // `seen.at` is the only clock that the engine knows
         journal.record(&seen, &plan); // a journal that cannot write says so in the end and carries on
         backend.apply(&plan);
-        wake_at = plan.wake_at;
-        watch(engine, &seen, &plan, backend);
+        watch(engine, &seen, &plan, backend, journal);
+        wake_at = engine.wakes_at(); // not the plan's: another engine may have taken over
     }
     Ok(())
 }

@@ -158,7 +158,7 @@ pub(super) fn cannot_load(named: &PolicyRef, error: &LoadError) -> Failure {
     }
 }
 
-fn shown(named: &PolicyRef) -> String {
+pub(super) fn shown(named: &PolicyRef) -> String {
     match named {
         PolicyRef::Builtin(name) => format!("builtin:{name}"),
         PolicyRef::File(path) => path.display().to_string(),

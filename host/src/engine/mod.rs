@@ -319,6 +319,11 @@ impl Engine {
         }
     }
 
+    /// Whether idle replicas of a target made room for another service, and it has not asked for them since.
+    pub fn has_yielded(&self, id: TargetId) -> bool {
+        self.targets[id.index()].yields_to.is_some()
+    }
+
     /// The replicas of a target.
     pub fn replicas(&self, id: TargetId) -> &ReplicaSet {
         &self.targets[id.index()].replicas

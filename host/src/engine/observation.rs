@@ -37,6 +37,23 @@ pub enum Event {
     GatewayAnswers(TargetId, bool),
 }
 
+impl Event {
+    /// The same about targets at other positions; `None` where the one that it is about is no more.
+    pub fn of_targets(self, now_at: impl Fn(TargetId) -> Option<TargetId>) -> Option<Event> {
+        Some(match self {
+            Event::Nodes(nodes) => Event::Nodes(nodes),
+            Event::Report(id, report) => Event::Report(now_at(id)?, report),
+            Event::Scraped(id, report) => Event::Scraped(now_at(id)?, report),
+            Event::Waiting(id) => Event::Waiting(now_at(id)?),
+            Event::Replica(id, phase) => {
+                Event::Replica(ReplicaId { target: now_at(id.target)?, ..id }, phase)
+            }
+            Event::Counted(id, counts) => Event::Counted(now_at(id)?, counts),
+            Event::GatewayAnswers(id, answers) => Event::GatewayAnswers(now_at(id)?, answers),
+        })
+    }
+}
+
 /// How many replicas there are of a target whose replicas something else owns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {

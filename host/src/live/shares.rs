@@ -11,6 +11,10 @@ const PARTS: u32 = 100;
 /// A node of the engine and what it is of the machine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
+    /// The name of the machine.
+    pub of: String,
+    /// Memory of one of its GPUs, whole. Bytes.
+    pub gpu_memory_bytes: u64,
     /// The machine; where GPUs are shared, with one GPU that counts as a hundred.
     pub machine: Machine,
     /// The first of the machine's GPUs that belongs to it.
@@ -22,6 +26,8 @@ pub struct Part {
 /// A fleet, cut to what services take.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cut {
+    /// The fleet as it was.
+    pub fleet: Fleet,
     /// The nodes, sorted by name.
     pub parts: Vec<Part>,
     /// What a whole GPU counts as: 1, or 100 where some are shared.
@@ -61,7 +67,7 @@ impl Cut {
             Some(_) => fleet.machines.iter().flat_map(each_gpu).collect(),
         };
         parts.sort_by(|one, other| one.machine.node.name.cmp(&other.machine.node.name));
-        Ok(Cut { parts, parts_per_gpu: if sharing.is_some() { PARTS } else { 1 } })
+        Ok(Cut { fleet: fleet.clone(), parts, parts_per_gpu: if sharing.is_some() { PARTS } else { 1 } })
     }
 
     /// What a replica of `service` takes, counted as the nodes are.
@@ -75,7 +81,13 @@ impl Cut {
 }
 
 fn whole_machine(machine: &Machine) -> Part {
-    Part { machine: machine.clone(), first_gpu: 0, gpus: machine.node.allocatable.gpus }
+    Part {
+        of: machine.node.name.clone(),
+        gpu_memory_bytes: machine.node.gpu_memory_bytes,
+        machine: machine.clone(),
+        first_gpu: 0,
+        gpus: machine.node.allocatable.gpus,
+    }
 }
 
 /// The GPUs of a machine, each a node. Processors and memory are there for whoever comes first: they are not divided.
@@ -85,13 +97,14 @@ fn each_gpu(machine: &Machine) -> Vec<Part> {
         return vec![whole_machine(machine)];
     }
     let part = |gpu: u32| {
+        let (of, gpu_memory_bytes) = (machine.node.name.clone(), machine.node.gpu_memory_bytes);
         let mut machine = machine.clone();
         let node = &mut machine.node;
         node.name = format!("{}-gpu{gpu}", node.name);
         node.allocatable.gpus = PARTS;
         node.gpu_memory_bytes /= u64::from(PARTS);
         node.usd_per_gpu_hour = node.usd_per_gpu_hour.map(|usd| usd / f64::from(PARTS));
-        Part { machine, first_gpu: gpu, gpus: 1 }
+        Part { of, gpu_memory_bytes, machine, first_gpu: gpu, gpus: 1 }
     };
     (0..gpus).map(part).collect()
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::gpus::Allotment;
+use super::allotment::{Allotment, Ask};
+use super::gpus::{self, Gpu};
 use super::process::{Child, Event as Told, Start, Supervisor, Told as Tale};
 use crate::backend::Backend;
 use crate::clock::Clock;
@@ -63,8 +64,29 @@ pub struct Setup {
 pub struct Place {
     /// As the engine sees it.
     pub node: Node,
-    /// Which of its GPUs are taken.
-    pub gpus: Allotment,
+    /// Its GPUs.
+    pub gpus: Vec<Gpu>,
+    /// Which of them are taken, by position.
+    pub taken: Allotment,
+    /// What a whole GPU counts as for the engine.
+    pub parts_per_gpu: u32,
+}
+
+impl Place {
+    /// A node of which nothing is taken.
+    pub fn new(node: Node, gpus: Vec<Gpu>, parts_per_gpu: u32) -> Place {
+        let taken = Allotment::new(gpus.len());
+        Place { node, gpus, taken, parts_per_gpu }
+    }
+
+    /// What a replica asks for that takes so many parts.
+    fn ask(&self, parts: u32) -> Ask {
+        if parts % self.parts_per_gpu == 0 {
+            Ask::Whole(parts / self.parts_per_gpu)
+        } else {
+            Ask::Share(f64::from(parts) / f64::from(self.parts_per_gpu))
+        }
+    }
 }
 
 /// A replica of this machine, as a person may want to see it.
@@ -133,6 +155,11 @@ pub struct Machine {
     has_begun: bool,
     /// The second in which the engine last saw reports.
     seen_second: u64,
+    /// When the last observation was handed over, and how long it took until its plan came. Microseconds.
+    observed_us: u64,
+    planned_in_us: u64,
+    /// Somebody wants the engine to look although nothing happened.
+    nudge: Arc<Notify>,
     is_dry: bool,
 }
 
@@ -161,6 +188,9 @@ impl Machine {
             events: Vec::new(),
             has_begun: false,
             seen_second: 0,
+            observed_us: 0,
+            planned_in_us: 0,
+            nudge: Arc::default(),
             is_dry,
         }
     }
@@ -174,6 +204,12 @@ impl Machine {
             .map(|(at, target)| (target.name.to_string(), TargetId(at)))
             .collect();
         let before = std::mem::replace(&mut self.setup, setup);
+        let now_at: Vec<Option<TargetId>> =
+            names.iter().map(|name| self.by_name.get(name).copied()).collect();
+        self.events = std::mem::take(&mut self.events)
+            .into_iter()
+            .filter_map(|event| event.of_targets(|id| now_at[id.index()]))
+            .collect();
         for (id, replica) in std::mem::take(&mut self.replicas) {
             let name = &names[id.target.index()];
             match self.by_name.get(name) {
@@ -185,7 +221,7 @@ impl Machine {
                     if let Stage::Ready(handle) | Stage::Draining(handle, _) = replica.stage {
                         door.drain(handle);
                     }
-                    self.places[replica.node.index()].gpus.give_back(name, id.ordinal);
+                    self.places[replica.node.index()].taken.give_back(&(name.clone(), id.ordinal));
                     if let Some(child) = replica.child {
                         child.end();
                         self.orphans.insert((name.clone(), id.ordinal), child);
@@ -200,9 +236,29 @@ impl Machine {
         self.events.push(event);
     }
 
+    /// Told, it lets the engine look although nothing happened.
+    pub fn nudge(&self) -> Arc<Notify> {
+        self.nudge.clone()
+    }
+
+    /// How long the last plan took. Microseconds.
+    pub fn planned_in_us(&self) -> u64 {
+        self.planned_in_us
+    }
+
+    /// The name of a target.
+    pub fn name_of(&self, id: TargetId) -> &TargetName {
+        &self.setup.targets[id.index()].name
+    }
+
     /// The target of that name.
     pub fn target_of(&self, name: &str) -> Option<TargetId> {
         self.by_name.get(name).copied()
+    }
+
+    /// GPUs that a replica of a target takes, in the units of the nodes' GPUs.
+    pub fn gpus_of(&self, id: TargetId) -> u32 {
+        self.setup.revisions[self.setup.targets[id.index()].revision].gpus
     }
 
     /// The nodes, in the engine's order.
@@ -289,7 +345,7 @@ impl Machine {
             self.door(id.target).remove(handle);
         }
         let name = self.setup.targets[id.target.index()].name.to_string();
-        self.places[replica.node.index()].gpus.give_back(&name, id.ordinal);
+        self.places[replica.node.index()].taken.give_back(&(name, id.ordinal));
         self.events.push(Event::Replica(id, phase));
     }
 
@@ -319,23 +375,28 @@ impl Machine {
             self.events.push(Event::Replica(id, Phase::Failed { reason }));
             return;
         };
-        let Some(given) = place.gpus.take(&name, id.ordinal, revision.gpus) else {
-            let reason = format!("{} has no {} GPUs free", place.node.name, revision.gpus);
-            self.events.push(Event::Replica(id, Phase::Failed { reason }));
-            return;
+        let ask = place.ask(revision.gpus);
+        let given = match place.taken.take(&(name.clone(), id.ordinal), ask) {
+            Ok(given) => given,
+            Err(error) => {
+                let reason = format!("{}: {error}", place.node.name);
+                self.events.push(Event::Replica(id, Phase::Failed { reason }));
+                return;
+            }
         };
+        let given: Vec<Gpu> = given.into_iter().map(|at| place.gpus[at].clone()).collect();
         let start = Start {
             target: name,
             replica: id.ordinal,
             launch: revision.launch.clone(),
-            env: place.gpus.variables(&given),
+            env: gpus::variables(&given),
             deadline_ms: revision.deadline_ms,
         };
         let child = (!self.is_dry).then(|| self.supervisor.launch(start));
         let replica = Replica {
             child,
             node,
-            gpus: given,
+            gpus: given.iter().map(|gpu| gpu.index).collect(),
             pid: None,
             address: None,
             port: None,
@@ -405,6 +466,7 @@ impl Machine {
     fn observe(&mut self) -> Observation {
         let at = self.clock.now();
         self.seen_second = at.second();
+        self.observed_us = self.clock.now_us();
         let mut events = Vec::new();
         for (position, revision) in self.setup.revisions.iter().enumerate() {
             let reports = revision.door.take_reports();
@@ -457,6 +519,7 @@ impl Backend for Machine {
                 }
                 Some(tale) = self.tales.recv() => self.hear(tale),
                 () = self.wake.notified() => {}
+                () = self.nudge.notified() => return Ok(Some(self.observe())),
                 () = tokio::time::sleep(self.clock.until_us(look_us)) => {}
             }
         }
@@ -467,6 +530,7 @@ impl Backend for Machine {
             return;
         }
         self.generation = plan.generation;
+        self.planned_in_us = self.clock.now_us().saturating_sub(self.observed_us);
         for action in &plan.actions {
             match action {
                 Action::Start { replica, node } => self.start(*replica, *node),
