@@ -1,0 +1,7 @@
+//! The gateway over real sockets: what clients and replicas see of it.
+
+mod bounds;
+mod hostile;
+mod passing;
+mod routing;
+mod world;
