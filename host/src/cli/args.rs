@@ -49,6 +49,9 @@ pub(super) enum Command {
         after_help = "Examples:\n  tidegate inspect surge.wasm\n  tidegate inspect builtin:knative -o json"
     )]
     Inspect(inspect::Inspect),
+    /// Serve models on this machine behind one address: started on the first request, scaled by policies, stopped when idle.
+    #[command(after_help = super::up::EXAMPLES)]
+    Up(Box<super::up::Arguments>),
     /// Run a recorded load through policies, in virtual time.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<Replay>),

@@ -23,6 +23,7 @@ mod review;
 mod suites;
 mod test;
 mod trace;
+mod up;
 mod why;
 
 use std::process::ExitCode;
@@ -40,6 +41,7 @@ pub fn main() -> ExitCode {
         Command::New(args) => new::run(&args, &terminal),
         Command::Build(args) => build::run(&args, &terminal),
         Command::Inspect(args) => inspect::run(&args, &terminal),
+        Command::Up(args) => up::run(&args, &terminal),
         Command::Replay(args) => replay::run(&args, &terminal),
         Command::Compare(args) => compare::run(&args, &terminal),
         Command::Why(args) => why::run(&args, &terminal),
