@@ -18,13 +18,12 @@ use crate::backend::local::gpus::{self, Gpu};
 use crate::backend::local::state;
 use crate::definitions::model::Catalogue;
 use crate::definitions::node::Fleet;
-use crate::definitions::policies::PoliciesDefinition;
 use crate::definitions::profile::Profile;
 use crate::definitions::service::{self, Service};
-use crate::engine::PLACEMENT;
 use crate::journal::{KeepLimits, Source, Sources};
 use crate::live::{self, Live, LiveError, Routing, Setting, Told, Weight};
 use crate::proxy::{self, Keys};
+use crate::swap;
 
 pub(super) const EXAMPLES: &str = "Examples:
   tidegate up -f services.yaml
@@ -183,19 +182,6 @@ fn setting(args: &Arguments, terminal: &Terminal) -> Result<Setting, Failure> {
         Failure::new(Exit::Input, format!("cannot use the profile {}", args.profile), &error)
     })?;
     warnings.extend(noted.iter().map(ToString::to_string));
-    let chain = match &args.policies {
-        Some(path) => PoliciesDefinition::read(path)
-            .map_err(|error| Failure::new(Exit::Input, cannot_read("policies", path), &error))?,
-        None => PoliciesDefinition::builtin(),
-    };
-    // Once here, so that what is wrong is told as every command tells it.
-    policies::load(&chain)?;
-    let policy_sources = chain
-        .scaling
-        .iter()
-        .map(|stage| (stage.name.clone(), policies::shown(&stage.policy)))
-        .chain([(PLACEMENT.to_owned(), policies::shown(&chain.placement))])
-        .collect();
     let (fleet, gpus, nodes) = nodes(args.nodes.as_deref(), &mut warnings)?;
     for warning in &warnings {
         terminal.remark(&format!("warning: {warning}\n"));
@@ -234,9 +220,12 @@ fn setting(args: &Arguments, terminal: &Terminal) -> Result<Setting, Failure> {
                 read_services(files, catalogue).map(|(services, _)| services).map_err(|failure| text(failure))
             }),
         ),
-        profile,
-        load_policies: Arc::new(move || policies::load(&chain).map_err(text)),
-        policy_sources,
+        policies: swap::Sources {
+            policies: args.policies.clone(),
+            profile: args.profile.clone(),
+        },
+        shadow: args.shadow.clone(),
+        sandboxes: policies::sandboxes()?,
         fleet: (fleet, gpus),
         sources,
         listen: args.listen,

@@ -9,26 +9,16 @@ use tokio::sync::Notify;
 use super::shares::Cut;
 use crate::backend::local::machine::{Revision, Setup, Target};
 use crate::clock::Clock;
-use crate::definitions::profile::Profile;
 use crate::definitions::service::Service;
-use crate::definitions::settings::LimitsError;
-use crate::engine::{Owner, TargetName, TargetSpec};
+use crate::engine::{Engine, Owner, Resources, TargetName};
 use crate::gateway::Limits;
 use crate::proxy::{self, Destination, Door, Route, Routes};
 use crate::replay::target_specs;
+use crate::swap::Targets;
 
 const MICROSECONDS: f64 = 1e6;
 /// Bytes that waiting requests of a service may hold, beside what stays in their clients' sockets.
 const QUEUE_BYTES: u64 = 64 << 20;
-
-/// The settings of the stages and of the placement policy, as a policies file has them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OwnSettings {
-    /// A document a scaling stage.
-    pub stages: Vec<serde_json::Value>,
-    /// That of the placement policy.
-    pub placement: serde_json::Value,
-}
 
 /// How requests find services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +30,7 @@ pub struct Routing {
 }
 
 /// A revision of a service.
+#[derive(Clone)]
 pub(super) struct Kept {
     /// Counts the revisions of the service from 1.
     pub(super) number: u32,
@@ -52,6 +43,7 @@ pub(super) struct Kept {
 }
 
 /// All services, by name, each with its revisions, the oldest first. There is at least one.
+#[derive(Clone)]
 pub(super) struct Book {
     clock: Arc<Clock>,
     wake: Arc<Notify>,
@@ -89,8 +81,8 @@ impl Book {
             .flat_map(|(name, kept)| kept.iter().map(move |kept| (name.as_str(), kept)))
     }
 
-    pub(super) fn revisions_of(&mut self, service: &str) -> Option<&mut Vec<Kept>> {
-        self.services.get_mut(service)
+    pub(super) fn revisions_of(&self, service: &str) -> Option<&[Kept]> {
+        self.services.get(service).map(Vec::as_slice)
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -141,60 +133,97 @@ impl Book {
         changed
     }
 
-    /// Forgets revisions that `is_gone` says have left.
-    pub(super) fn forget(&mut self, is_gone: impl Fn(&str, u32) -> bool) -> bool {
-        let before: usize = self.services.values().map(Vec::len).sum();
-        for (name, kept) in &mut self.services {
-            kept.retain(|kept| !(kept.is_leaving && is_gone(name, kept.number)));
+    /// The newest revision of a service gets `share` of its requests, of a hundred, the one before it the rest.
+    pub(super) fn shift(&mut self, service: &str, share: u32) {
+        let Some(kept) = self.services.get_mut(service) else { return };
+        let last = kept.len() - 1;
+        for (nth, kept) in kept.iter_mut().enumerate() {
+            kept.weight = match nth {
+                nth if nth == last => share,
+                nth if nth + 1 == last => 100 - share.min(100),
+                _ => 0,
+            };
+            kept.is_leaving |= kept.weight == 0 && nth != last;
         }
-        self.services.retain(|_, kept| !kept.is_empty());
-        before != self.services.values().map(Vec::len).sum::<usize>()
     }
 
-    /// What engine and machine are told, in one order.
-    ///
-    /// # Errors
-    ///
-    /// When settings of a service do not go with the profile.
-    pub(super) fn setup(
-        &self,
-        cut: &Cut,
-        own: &OwnSettings,
-        profile: &Profile,
-    ) -> Result<(Vec<TargetSpec>, Setup), LimitsError> {
-        let mut setup = Setup::default();
-        let mut targets: Vec<(TargetSpec, Target)> = Vec::new();
-        for (_, kept) in self.revisions() {
-            let pools = kept.service.pools(&profile.settings)?;
-            let wakes: BTreeMap<String, bool> =
-                pools.iter().map(|pool| (pool.name.clone(), pool.wakes)).collect();
-            let own = (own.stages.as_slice(), &own.placement);
-            let specs = target_specs(&kept.service, pools, Owner::Tidegate, own, profile);
-            let needs = cut.needs(&kept.service);
-            for mut spec in specs {
-                spec.name.revision = kept.number.to_string();
-                spec.needs = needs;
-                spec.is_reachable = Some(!kept.is_leaving);
-                let is_woken = wakes.get(&spec.name.pool).copied().unwrap_or(true);
-                let revision = setup.revisions.len();
-                let target = Target { name: spec.name.clone(), revision, is_woken };
-                targets.push((spec, target));
+    /// Forgets revisions that leave and of which `is_gone` says that nothing is left. Which.
+    pub(super) fn forget(&mut self, is_gone: impl Fn(&str, u32) -> bool) -> Vec<(String, u32)> {
+        let mut forgotten = Vec::new();
+        for (name, kept) in &mut self.services {
+            kept.retain(|kept| {
+                let goes = kept.is_leaving && is_gone(name, kept.number);
+                if goes {
+                    forgotten.push((name.clone(), kept.number));
+                }
+                !goes
+            });
+        }
+        self.services.retain(|_, kept| !kept.is_empty());
+        forgotten
+    }
+
+    /// What engines are told of the services as they are now. `floor` gives replicas that a revision is to have at least.
+    pub(super) fn targets(&self, cut: &Cut, floor: impl Fn(&str, u32) -> u32) -> Targets {
+        struct One {
+            service: Service,
+            revision: u32,
+            is_reachable: bool,
+            needs: Resources,
+            floor: u32,
+        }
+        let one = |(name, kept): (&str, &Kept)| One {
+            service: kept.service.clone(),
+            revision: kept.number,
+            is_reachable: !kept.is_leaving,
+            needs: cut.needs(&kept.service),
+            floor: floor(name, kept.number),
+        };
+        let all: Vec<One> = self.revisions().map(one).collect();
+        Arc::new(move |own, placement, profile| {
+            let mut specs = Vec::new();
+            for one in &all {
+                let pools = one.service.pools(&profile.settings)?;
+                let first = pools.iter().find(|pool| pool.wakes).map(|pool| pool.name.clone());
+                let made =
+                    target_specs(&one.service, pools, Owner::Tidegate, (own, placement), profile);
+                specs.extend(made.into_iter().map(|mut spec| {
+                    if Some(&spec.name.pool) == first.as_ref() && one.floor > spec.bounds.min {
+                        spec.bounds.min = one.floor;
+                    }
+                    spec.name.revision = one.revision.to_string();
+                    spec.needs = one.needs;
+                    spec.is_reachable = Some(one.is_reachable);
+                    spec
+                }));
             }
+            Ok(specs)
+        })
+    }
+
+    /// What the machine is told of the targets of `engine`, in their order.
+    pub(super) fn setup(&self, engine: &Engine, cut: &Cut) -> Setup {
+        let mut setup = Setup::default();
+        let mut position: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for (name, kept) in self.revisions() {
+            position.insert((name.to_owned(), kept.number.to_string()), setup.revisions.len());
             let launch = kept.service.launch.clone();
             setup.revisions.push(Revision {
                 door: kept.door.clone(),
                 launch: launch.expect("whoever starts services checks that they can be started"),
                 deadline_ms: kept.service.progress_deadline_ms,
                 drain_ms: (kept.service.timeout_s * 1e3) as u64,
-                gpus: needs.gpus,
+                gpus: cut.needs(&kept.service).gpus,
             });
         }
-        targets.sort_by(|(one, _), (other, _)| {
-            (&one.tenant, &one.name).cmp(&(&other.tenant, &other.name))
-        });
-        let specs;
-        (specs, setup.targets) = targets.into_iter().unzip();
-        Ok((specs, setup))
+        for spec in engine.specs() {
+            let key = (spec.name.service.clone(), spec.name.revision.clone());
+            let revision = *position.get(&key).expect("the engine's targets are made of the book's");
+            let (name, kept) = self.revisions().nth(revision).expect("it was just counted");
+            let is_woken = spec.name == first_target(name, kept);
+            setup.targets.push(Target { name: spec.name.clone(), revision, is_woken });
+        }
+        setup
     }
 
     /// Where requests go. `target_of` gives the position by which a revision's requests are noted.
@@ -237,10 +266,10 @@ impl Book {
     }
 }
 
-/// The first of the targets of a revision.
+/// The target of a revision that is told of requests which wait: the pool that was written first.
 pub(super) fn first_target(service: &str, kept: &Kept) -> TargetName {
-    let pools = kept.service.pools.iter().map(|pool| pool.name.clone());
-    let pool = pools.min().unwrap_or_else(|| "default".to_owned());
+    let written_first = kept.service.pools.first().map(|pool| pool.name.clone());
+    let pool = written_first.unwrap_or_else(|| "default".to_owned());
     TargetName { revision: kept.number.to_string(), pool, ..TargetName::of_service(service) }
 }
 

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::{mpsc, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc, watch};
 
-use super::book::{Book, Kept, OwnSettings, Routing, first_target};
+use super::book::{Book, Kept, Routing, first_target};
 use super::rollout::{Do, Rollouts, Seen};
 use super::shares::Cut;
 use super::told::{Listener, Told, Weight};
@@ -16,23 +17,18 @@ use super::view;
 use crate::admin::order::{Done, Order, Ordered, Refusal};
 use crate::backend::local::machine::Machine;
 use crate::clock::Clock;
-use crate::definitions::profile::Profile;
 use crate::definitions::service::Service;
-use crate::engine::{
-    Engine, Event, Observation, Options, Phase, Plan, TargetId, TargetSpec,
-};
+use crate::engine::{Engine, Event, Observation, Phase, Plan, TargetId, TargetName};
 use crate::journal::{About, Begin, Header, Journal, Note, Request, Requests, Sources, Succession};
 use crate::proxy::{Fate, Gateway, Outcome};
 use crate::recorder::reason_of;
-use crate::replay::Policies;
-use crate::status::{Pin, PolicyStatus, RunPhase, Status, StatusBuilder};
+use crate::run::Watch;
+use crate::status::{Pin, RunPhase, Status, StatusBuilder};
+use crate::swap::{Candidate, Moment, Ready, Recent, Shadow, Swapper, Switched};
 use crate::time::Time;
 
 /// Fates that are fetched after one step; the rest is fetched after the next.
 const FATES_AT_ONCE: usize = 10_000;
-
-/// Loads the chain of policies anew. What is wrong comes back as text for people.
-pub type LoadPolicies = Arc<dyn Fn() -> Result<Policies, String> + Send + Sync>;
 
 /// Something that the watchers of files have to offer.
 pub(super) enum Offer {
@@ -40,6 +36,16 @@ pub(super) enum Offer {
     Services(Vec<Service>),
     /// They cannot be read: what is wrong, for people.
     BadServices(String),
+    /// A candidate was looked at.
+    Ready(Box<Ready>),
+}
+
+/// Services on their way to the engine: they are these once it has taken them.
+pub(super) struct Pending {
+    book: Book,
+    rollouts: Rollouts,
+    /// Who wants it, and what is told when it is done.
+    told: (About, String, String),
 }
 
 /// All that is beside the loop.
@@ -48,13 +54,16 @@ pub(super) struct Control {
     pub(super) book: Book,
     pub(super) rollouts: Rollouts,
     pub(super) cut: Cut,
-    pub(super) profile: Profile,
     pub(super) routing: Routing,
     pub(super) gateway: Arc<Gateway>,
-    pub(super) load_policies: LoadPolicies,
-    pub(super) options: Options,
+    pub(super) swapper: Swapper,
+    pub(super) recent: Recent,
+    pub(super) shadow: Option<(PathBuf, Shadow)>,
+    pub(super) pending: Option<Pending>,
+    /// Where candidates are prepared, and where they then come back.
+    pub(super) workshop: Workshop,
+    pub(super) tick_ms: u64,
     pub(super) sources: Sources,
-    pub(super) policies: Vec<PolicyStatus>,
     pub(super) journal_folder: PathBuf,
     pub(super) orders: mpsc::Receiver<Ordered>,
     pub(super) offers: mpsc::Receiver<Offer>,
@@ -68,74 +77,140 @@ pub(super) struct Control {
     pub(super) pins: BTreeMap<String, Pin>,
     /// Revisions whose replicas were told to end.
     pub(super) ended: BTreeSet<(String, u32)>,
+    /// Differences of the shadow that were told.
+    pub(super) differences: u64,
+    /// Services that were read and are to be followed.
+    pub(super) wanted: Option<Vec<Service>>,
     pub(super) gpu_seconds: BTreeMap<String, f64>,
     pub(super) cost_usd: f64,
     pub(super) looked_at: Time,
     pub(super) published: u64,
     pub(super) missed_ticks: u64,
     pub(super) wakes_at: Time,
+    pub(super) started_at: Time,
 }
 
-/// A first engine, or one that takes over.
-pub(super) struct Made {
-    pub(super) engine: Engine,
-    pub(super) setup: crate::backend::local::machine::Setup,
-    pub(super) header: Header,
+/// Where candidates are prepared: on threads that may take their time.
+pub(super) struct Workshop {
+    pub(super) runtime: Handle,
+    pub(super) offers: mpsc::Sender<Offer>,
+    pub(super) nudge: Arc<Notify>,
+}
+
+impl Workshop {
+    fn prepare(&self, candidate: Candidate, moment: Moment) {
+        let (offers, nudge) = (self.offers.clone(), self.nudge.clone());
+        self.runtime.spawn_blocking(move || {
+            let ready = Box::new(candidate.prepare(&moment));
+            // A loop that has ended wants nothing any more.
+            let _ = offers.blocking_send(Offer::Ready(ready));
+            nudge.notify_one();
+        });
+    }
 }
 
 impl Control {
-    /// An engine for the services and policies as they are now.
-    pub(super) fn make(&mut self, now: Time) -> Result<Made, String> {
-        let Policies { stages, placement, fallback, limits } = (self.load_policies)()?;
-        let (stages, own): (Vec<_>, Vec<_>) = stages.into_iter().unzip();
-        let (placement, placement_settings) = placement;
-        let own = OwnSettings { stages: own, placement: placement_settings };
-        let (mut specs, setup) =
-            self.book.setup(&self.cut, &own, &self.profile).map_err(|error| error.to_string())?;
-        self.raise_floors(&mut specs);
-        let mut engine = Engine::new(self.options.clone(), stages, placement, fallback)
-            .map_err(|error| error.to_string())?;
-        engine.add_targets(now, specs).map_err(|error| shown(&error))?;
-        let header =
-            Header { sources: Some(self.sources.clone()), ..Header::of(&engine, now, limits) };
-        Ok(Made { engine, setup, header })
+    /// The header of a journal that `engine` decides in.
+    pub(super) fn header(&self, engine: &Engine, at: Time) -> Header {
+        let limits = Some(self.swapper.live().chain().definition().limits.clone());
+        Header { sources: Some(self.sources.clone()), ..Header::of(engine, at, limits) }
     }
 
-    /// A new revision has at least as many replicas as the old one until it takes over.
-    fn raise_floors(&self, specs: &mut [TargetSpec]) {
-        let mut raised: BTreeSet<(String, String)> = BTreeSet::new();
-        for spec in specs {
-            let number = spec.name.revision.parse().unwrap_or(0);
-            let floor = self.rollouts.floor(&spec.name.service, number);
-            let key = (spec.name.service.clone(), spec.name.revision.clone());
-            if floor > spec.bounds.min && raised.insert(key) {
-                spec.bounds.min = floor;
-                spec.bounds.initial = floor.max(spec.bounds.initial);
+    /// Services, or their revisions, change once the engine has taken them. Whether that is under way; where something else is, it is
+    /// tried again after another step.
+    fn propose(&mut self, engine: &Engine, pending: Pending) -> bool {
+        if self.pending.is_some() || self.swapper.is_busy() {
+            return false;
+        }
+        let floor = |service: &str, number| pending.rollouts.floor(service, number);
+        let targets = pending.book.targets(&self.cut, floor);
+        let candidate = self.swapper.with_targets(&pending.told.1, targets);
+        self.workshop.prepare(candidate, self.recent.moment(engine));
+        self.pending = Some(pending);
+        true
+    }
+
+    /// A candidate was looked at: it takes over, or says why not.
+    fn switch(
+        &mut self,
+        ready: Ready,
+        engine: &mut Engine,
+        machine: &mut Machine,
+        journal: &mut Journal<'_>,
+    ) {
+        let pending = self.pending.take();
+        match self.swapper.switch(engine, self.clock.now(), ready) {
+            Switched::Same => {}
+            Switched::Refused(refused) => {
+                let text = view::refused(&refused);
+                self.note(journal, About::RefusedSwap, "", text);
+                self.tell_swap();
+            }
+            Switched::Over(succession) => {
+                let told = match pending {
+                    Some(pending) => {
+                        (self.book, self.rollouts) = (pending.book, pending.rollouts);
+                        pending.told
+                    }
+                    None => {
+                        self.tell_swap();
+                        let text = view::swapped(&succession, &self.swapper);
+                        (About::Swap, "a changed file".to_owned(), text)
+                    }
+                };
+                self.succeeded(*succession, told, engine, machine, journal);
             }
         }
     }
 
-    /// Another engine takes over, for the services as they are now. What could not be is told; the one that there was goes on then.
-    fn succeed(
+    /// Another engine decides: machine, journal, routes and shadow follow.
+    fn succeeded(
         &mut self,
+        succession: crate::swap::Succession,
+        (about, who, text): (About, String, String),
         engine: &mut Engine,
         machine: &mut Machine,
         journal: &mut Journal<'_>,
-        (who, why): (&str, String),
-    ) -> Result<(), String> {
+    ) {
         let now = self.clock.now();
-        let mut made = self.make(now)?;
-        let snapshot = engine.snapshot();
-        made.engine.restore(now, &snapshot).map_err(|error| shown(&error))?;
-        *engine = made.engine;
-        machine.follow(made.setup);
+        self.recent.restart();
+        self.tick_ms = engine.options().tick_ms;
+        self.keep_components(journal);
+        machine.follow(self.book.setup(engine, &self.cut));
+        let snapshot = serde_json::to_value(&succession.snapshot);
+        let snapshot = snapshot.expect("a snapshot has text for keys");
         let begin = Begin {
-            succession: Some(Succession { who: who.to_owned(), why }),
-            ..Begin::from_snapshot(now, made.header, document(engine))
+            succession: Some(Succession { who, why: text.clone() }),
+            ..Begin::from_snapshot(succession.at, self.header(engine, succession.at), snapshot)
         };
         journal.begin(begin);
         self.set_routes();
-        Ok(())
+        self.note(journal, about, "", text);
+        if let Some((path, _)) = &self.shadow {
+            let path = path.clone();
+            match self.swapper.shadow(&path, engine, now) {
+                Ok(shadow) => self.shadow = Some((path, shadow)),
+                Err(refused) => {
+                    self.shadow = None;
+                    let text = format!("the shadow ends: {}", view::refused(&refused));
+                    self.note(journal, About::Shadow, "", text);
+                }
+            }
+        }
+    }
+
+    /// What decides is kept beside the journal, so that it can decide again.
+    pub(super) fn keep_components(&self, journal: &mut Journal<'_>) {
+        for (digest, component) in self.swapper.live().chain().components() {
+            journal.keep_component(&digest, component);
+        }
+    }
+
+    /// The last attempt to swap is shown.
+    fn tell_swap(&mut self) {
+        if let Some(entry) = self.swapper.history().entries().last() {
+            self.status.swapped(view::swap(entry));
+        }
     }
 
     /// Requests find the services as they are now.
@@ -151,7 +226,7 @@ impl Control {
     }
 
     /// After a step of the loop.
-    pub(super) fn after(
+    fn after_step(
         &mut self,
         engine: &mut Engine,
         seen: &Observation,
@@ -159,21 +234,26 @@ impl Control {
         machine: &mut Machine,
         journal: &mut Journal<'_>,
     ) {
-        if seen.at.since(self.wakes_at) > self.options.tick_ms && self.wakes_at > Time::ZERO {
+        if seen.at.since(self.wakes_at) > self.tick_ms && self.wakes_at > Time::ZERO {
             self.missed_ticks += 1;
         }
         self.wakes_at = plan.wake_at;
         self.status.see(engine, seen, plan, machine.planned_in_us());
         self.tell_step(engine, seen, plan);
+        if let Some((_, shadow)) = &mut self.shadow {
+            shadow.see(engine, seen, plan);
+        }
+        self.tell_shadow(journal);
         self.keep_fates(seen.at, journal);
         if journal.wants_snapshot() {
-            let limits = None;
-            let header =
-                Header { sources: Some(self.sources.clone()), ..Header::of(engine, seen.at, limits) };
+            let header = self.header(engine, seen.at);
             journal.begin(Begin::from_snapshot(seen.at, header, document(engine)));
         }
+        if self.swapper.see(plan) {
+            self.go_back(None, engine, machine, journal);
+        }
         while let Ok(ordered) = self.orders.try_recv() {
-            let done = self.carry_out(ordered.order, machine, journal);
+            let done = self.carry_out(ordered.order, engine, machine, journal);
             // Who gave the order may have gone away.
             let _ = ordered.answer.send(done);
         }
@@ -181,8 +261,54 @@ impl Control {
             self.take_offer(offer, engine, machine, journal);
         }
         self.roll_on(engine, machine, journal);
+        if self.pending.is_none()
+            && let Some(candidate) = self.swapper.poll()
+        {
+            self.workshop.prepare(candidate, self.recent.moment(engine));
+        }
         self.account(seen.at, machine);
         self.publish(engine, machine, journal);
+    }
+
+    /// The chain that decided before decides again.
+    fn go_back(
+        &mut self,
+        by: Option<&str>,
+        engine: &mut Engine,
+        machine: &mut Machine,
+        journal: &mut Journal<'_>,
+    ) -> Result<String, String> {
+        let done = self.swapper.go_back(engine, self.clock.now(), by);
+        self.tell_swap();
+        match done {
+            Ok(succession) => {
+                let why = by.map_or("the new one failed three times", |_| "a person wants it");
+                let text = format!("the policies before decide again: {why}");
+                let who = by.unwrap_or("failures").to_owned();
+                self.pending = None;
+                let told = (About::Rollback, who, text.clone());
+                self.succeeded(succession, told, engine, machine, journal);
+                Ok(text)
+            }
+            Err(refused) => {
+                let text = view::refused(&refused);
+                self.note(journal, About::RefusedSwap, "", text.clone());
+                Err(text)
+            }
+        }
+    }
+
+    /// What a shadow would have done otherwise since the last step.
+    fn tell_shadow(&mut self, journal: &mut Journal<'_>) {
+        let Some((_, shadow)) = &self.shadow else { return };
+        let run = shadow.run();
+        let new = (run.differences - self.differences) as usize;
+        self.differences = run.differences;
+        let told: Vec<(String, String)> =
+            run.last.iter().rev().take(new).rev().map(view::difference).collect();
+        for (target, text) in told {
+            self.note(journal, About::Shadow, &target, text);
+        }
     }
 
     fn say(&mut self, weight: Weight, service: &str, text: String) {
@@ -261,6 +387,7 @@ impl Control {
     fn carry_out(
         &mut self,
         order: Order,
+        engine: &mut Engine,
         machine: &mut Machine,
         journal: &mut Journal<'_>,
     ) -> Result<Done, Refusal> {
@@ -287,14 +414,23 @@ impl Control {
                 self.note(journal, About::Pin, &service, message.clone());
                 Ok(Done { message })
             }
-            Order::Swap { .. } | Order::Rollback { .. } => {
-                Err(Refusal::Refused("policies are swapped by changing the policies file".to_owned()))
+            Order::Swap { policies } => {
+                self.swapper.want("a person");
+                if let Some(path) = policies {
+                    self.swapper.read_from(path.into());
+                }
+                let message = "the policies are read again; the history tells what comes of it";
+                Ok(Done { message: message.to_owned() })
+            }
+            Order::Rollback => {
+                let done = self.go_back(Some("a person"), engine, machine, journal);
+                done.map(|message| Done { message }).map_err(Refusal::Refused)
             }
         }
     }
 
     /// The targets of the revision of a service that takes its requests, the one that is woken first.
-    fn targets_of(&mut self, service: &str, machine: &Machine) -> Result<Vec<TargetId>, Refusal> {
+    fn targets_of(&self, service: &str, machine: &Machine) -> Result<Vec<TargetId>, Refusal> {
         let known = self.book.names();
         let unknown = || {
             let near = tidegate_settings::nearest(service, known.iter().map(String::as_str));
@@ -322,6 +458,7 @@ impl Control {
                 let text = format!("the services stay as they are: {why}");
                 return self.note(journal, About::RefusedSwap, "", text);
             }
+            Offer::Ready(ready) => return self.switch(*ready, engine, machine, journal),
         };
         match Cut::new(&self.cut.fleet, &services) {
             Ok(cut) if cut.parts_per_gpu == self.cut.parts_per_gpu => {}
@@ -334,61 +471,57 @@ impl Control {
                 return self.note(journal, About::RefusedSwap, "", text);
             }
         }
-        let changed = self.book.follow(services);
+        self.wanted = Some(services);
+        self.follow_services(engine);
+    }
+
+    /// The services that were last read take the place of those of now, as soon as nothing else is under way.
+    fn follow_services(&mut self, engine: &Engine) {
+        let Some(services) = self.wanted.clone() else { return };
+        let (mut book, mut rollouts) = (self.book.clone(), self.rollouts.clone());
+        let changed = book.follow(services);
         if changed.is_nothing() {
+            self.wanted = None;
             return;
         }
         for (service, number) in &changed.revised {
-            let ready = engine
-                .specs()
-                .zip(0..)
-                .filter(|(spec, _)| spec.name.service == *service)
-                .map(|(_, at)| engine.view(TargetId(at)).ready)
-                .sum();
-            self.rollouts.begin(service, *number, ready);
-            let text = format!("revision {number} starts");
-            self.note(journal, About::Swap, service, text);
+            let its = engine.specs().zip(0..).filter(|(spec, _)| spec.name.service == *service);
+            let ready = its.map(|(_, at)| engine.view(TargetId(at)).ready).sum();
+            rollouts.begin(service, *number, ready);
         }
         for service in &changed.removed {
-            self.rollouts.forget(service);
+            rollouts.forget(service);
         }
-        let told = view::changed(&changed);
-        match self.succeed(engine, machine, journal, ("the services' files", told.clone())) {
-            Ok(()) => self.note(journal, About::Swap, "", told),
-            Err(error) => {
-                let text = format!("the services cannot be followed: {error}");
-                self.note(journal, About::RefusedSwap, "", text);
-            }
+        let told = (About::Swap, "the services' files".to_owned(), view::changed(&changed));
+        if self.propose(engine, Pending { book, rollouts, told }) {
+            self.wanted = None;
         }
     }
 
     /// Rollouts go on, and revisions that have left are forgotten.
-    fn roll_on(&mut self, engine: &mut Engine, machine: &mut Machine, journal: &mut Journal<'_>) {
-        let is_settled =
-            |kept: &Kept| !kept.is_leaving && kept.weight == 100;
-        let names: Vec<String> = self
-            .book
-            .names()
-            .into_iter()
-            .filter(|name| {
-                let kept = self.book.revisions_of(name);
-                kept.is_some_and(|kept| kept.len() > 1 || !kept.iter().all(is_settled))
-            })
-            .collect();
-        let mut has_shifted = false;
-        for name in names {
+    fn roll_on(&mut self, engine: &Engine, machine: &mut Machine, journal: &mut Journal<'_>) {
+        self.follow_services(engine);
+        if self.pending.is_some() {
+            return;
+        }
+        let is_settled = |kept: &Kept| !kept.is_leaving && kept.weight == 100;
+        let (mut book, mut rollouts) = (self.book.clone(), self.rollouts.clone());
+        let mut told = Vec::new();
+        for name in self.book.names() {
             let Some(kept) = self.book.revisions_of(&name) else { continue };
+            if kept.len() == 1 && kept.iter().all(is_settled) {
+                continue;
+            }
             let share = kept.last().and_then(|kept| kept.service.canary_percent).unwrap_or(100);
             let revisions: Vec<(u32, bool, Seen)> = kept
                 .iter()
                 .map(|kept| (kept.number, kept.is_leaving, seen_of(&name, kept, engine, machine)))
                 .collect();
-            for todo in self.rollouts.next(self.clock.now(), &name, &revisions, share) {
+            for todo in rollouts.next(self.clock.now(), &name, &revisions, share) {
                 match todo {
-                    Do::Shift { share, told } => {
-                        self.shift(&name, share);
-                        self.note(journal, About::Swap, &name, told);
-                        has_shifted = true;
+                    Do::Shift { share, told: text } => {
+                        book.shift(&name, share);
+                        told.push(format!("{name}: {text}"));
                     }
                     Do::End(number) => self.end(&name, number, machine),
                 }
@@ -396,43 +529,28 @@ impl Control {
         }
         let ended = &self.ended;
         let is_gone = |service: &str, number: u32| {
-            let of_it = |name: &crate::engine::TargetName| {
+            let of_it = |name: &TargetName| {
                 name.service == service && name.revision == number.to_string()
             };
+            let mut its = engine.specs().zip(0..).filter(|(spec, _)| of_it(&spec.name));
             ended.contains(&(service.to_owned(), number))
-                && engine.specs().zip(0..).filter(|(spec, _)| of_it(&spec.name)).all(|(_, at)| {
-                    engine.replicas(TargetId(at)).iter().next().is_none()
-                })
+                && its.all(|(_, at)| engine.replicas(TargetId(at)).iter().next().is_none())
         };
-        let has_left = self.book.forget(is_gone);
-        if has_left {
-            let book = &mut self.book;
-            self.ended.retain(|(service, number)| {
-                book.revisions_of(service)
-                    .is_some_and(|kept| kept.iter().any(|kept| kept.number == *number))
-            });
-        }
-        if has_shifted || has_left {
-            let why = if has_shifted { "requests shift to a revision" } else { "a revision has left" };
-            if let Err(error) = self.succeed(engine, machine, journal, ("rollout", why.to_owned())) {
-                let text = format!("a rollout cannot go on: {error}");
-                self.note(journal, About::RefusedSwap, "", text);
+        for (service, number) in book.forget(is_gone) {
+            told.push(format!("{service}: revision {number} has left"));
+            if book.revisions_of(&service).is_none_or(|kept| kept.len() == 1) {
+                rollouts.forget(&service);
             }
         }
-    }
-
-    /// The newest revision of a service gets `share` of its requests, of a hundred, those before it the rest.
-    fn shift(&mut self, service: &str, share: u32) {
-        let Some(kept) = self.book.revisions_of(service) else { return };
-        let last = kept.len() - 1;
-        for (nth, kept) in kept.iter_mut().enumerate() {
-            kept.weight = match nth {
-                nth if nth == last => share,
-                nth if nth + 1 == last => 100 - share,
-                _ => 0,
-            };
-            kept.is_leaving |= kept.weight == 0 && nth != last;
+        if told.is_empty() {
+            // What was learnt meanwhile, as since when there is no room.
+            self.rollouts = rollouts;
+            return;
         }
+        let told = (About::Swap, "a rollout".to_owned(), told.join("; "));
+        // Where something else is under way, this is found again after another step.
+        let _ = self.propose(engine, Pending { book, rollouts, told });
+        let _ = journal;
     }
 
     /// The replicas of a revision end, once.
@@ -440,8 +558,9 @@ impl Control {
         if !self.ended.insert((service.to_owned(), number)) {
             return;
         }
-        let Some(kept) = self.book.revisions_of(service) else { return };
-        let Some(kept) = kept.iter().find(|kept| kept.number == number) else { return };
+        let kept = self.book.revisions_of(service);
+        let kept = kept.and_then(|kept| kept.iter().find(|kept| kept.number == number));
+        let Some(kept) = kept else { return };
         for target in targets_of(service, kept, machine) {
             machine.tell(Event::Pin { target, replicas: 0, until: Time::NEVER });
         }
@@ -473,6 +592,24 @@ impl Control {
     }
 }
 
+impl Watch<Machine> for Control {
+    fn before(&mut self, engine: &Engine, seen: &Observation) {
+        self.clock.slew();
+        self.recent.note(engine, seen);
+    }
+
+    fn after(
+        &mut self,
+        engine: &mut Engine,
+        seen: &Observation,
+        plan: &Plan,
+        machine: &mut Machine,
+        journal: &mut Journal<'_>,
+    ) {
+        self.after_step(engine, seen, plan, machine, journal);
+    }
+}
+
 /// The targets of a revision, in order.
 fn targets_of(service: &str, kept: &Kept, machine: &Machine) -> Vec<TargetId> {
     let pools: Vec<String> = match kept.service.pools.as_slice() {
@@ -481,7 +618,7 @@ fn targets_of(service: &str, kept: &Kept, machine: &Machine) -> Vec<TargetId> {
     };
     let name = first_target(service, kept);
     let id = |pool: String| {
-        machine.target_of(&crate::engine::TargetName { pool, ..name.clone() }.to_string())
+        machine.target_of(&TargetName { pool, ..name.clone() }.to_string())
     };
     let mut targets: Vec<TargetId> = pools.into_iter().filter_map(id).collect();
     targets.sort();
@@ -524,17 +661,6 @@ fn request(fate: &Fate) -> Request {
 /// What an engine knows, as the journal keeps it.
 fn document(engine: &Engine) -> serde_json::Value {
     serde_json::to_value(engine.snapshot()).expect("a snapshot has text for keys")
-}
-
-/// An error with what it came from, on a line.
-pub(super) fn shown(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// A moment as people read it.

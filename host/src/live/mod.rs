@@ -18,7 +18,6 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 
 pub use book::Routing;
-pub use control::LoadPolicies;
 pub use shares::{CannotShare, Cut};
 pub use told::{Listener, Told, Weight};
 
@@ -31,15 +30,15 @@ use crate::backend::local::process::{Settings as ChildSettings, Supervisor};
 use crate::backend::local::state::{State, StateError};
 use crate::clock::Clock;
 use crate::definitions::node::Fleet;
-use crate::definitions::profile::Profile;
 use crate::definitions::service::Service;
 use crate::engine::{Engine, Observation, Options, Plan};
 use crate::journal::{Begin, Journal, KeepLimits, Sources};
 use crate::proxy::{self, Gateway};
 use crate::run::run;
-use crate::status::{PolicyKind, PolicyStatus, RunPhase, Rules, Status, StatusBuilder};
+use crate::status::{RunPhase, Rules, Status, StatusBuilder};
+use crate::swap::{self, Making, Refused, Sandboxes, Swapper};
 use book::Book;
-use control::{Control, Offer};
+use control::{Control, Offer, Workshop};
 
 /// How long raw seconds are kept, so that other policies do not start blind. Seconds.
 const KEEPS_S: u32 = 600;
@@ -59,12 +58,12 @@ pub struct Setting {
     pub services: Vec<Service>,
     /// Their files, and how they are read when they change.
     pub service_files: (Vec<PathBuf>, ReadServices),
-    /// The cluster's settings.
-    pub profile: Profile,
-    /// The chain of policies.
-    pub load_policies: LoadPolicies,
-    /// Where each policy comes from, by stage.
-    pub policy_sources: BTreeMap<String, String>,
+    /// The files of policies and profile; they are followed.
+    pub policies: swap::Sources,
+    /// Policies that decide in their shadow.
+    pub shadow: Option<PathBuf>,
+    /// Where policies run.
+    pub sandboxes: Sandboxes,
     /// What there is to place on, and the GPUs of each node.
     pub fleet: (Fleet, BTreeMap<String, Vec<Gpu>>),
     /// What was configured, for the journal.
@@ -112,9 +111,9 @@ pub enum LiveError {
         /// The service.
         service: String,
     },
-    /// Policies, profile and services do not go together.
-    #[error("{0}")]
-    Policies(String),
+    /// Policies, profile and services are not in order, or do not go together.
+    #[error("{}", view::at_start(.0))]
+    Policies(Box<Refused>),
     /// An address cannot be had.
     #[error("cannot listen on {address}")]
     Listen {
@@ -202,17 +201,47 @@ impl Live {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             is_dry_run: setting.is_dry_run,
         };
+        let options = Options {
+            explains: true,
+            makes_room: true,
+            keeps_s: KEEPS_S,
+            ..Options::default()
+        };
+        let targets = book.targets(&cut, |_, _| 0);
+        let making = Making { options, targets, sandboxes: setting.sandboxes };
+        let started_at = clock.now();
+        let policies = |refused| LiveError::Policies(Box::new(refused));
+        let (swapper, engine) =
+            Swapper::start(setting.policies, making, started_at).map_err(policies)?;
+        let shadow = match setting.shadow {
+            None => None,
+            Some(path) => {
+                let shadow = swapper.shadow(&path, &engine, started_at).map_err(policies)?;
+                Some((path, shadow))
+            }
+        };
+        let places = places(&cut, &setting.fleet.1);
+        let mut machine =
+            Machine::new(clock.clone(), supervised, places, wake, is_over, setting.is_dry_run);
+        machine.follow(book.setup(&engine, &cut));
+        let nudge = machine.nudge();
         let mut control = Control {
             clock: clock.clone(),
+            tick_ms: engine.options().tick_ms,
             book,
             rollouts: Default::default(),
-            profile: setting.profile,
             routing: setting.routing,
             gateway: gateway.clone(),
-            load_policies: setting.load_policies,
-            options: Options::default(),
+            swapper,
+            recent: Default::default(),
+            shadow,
+            pending: None,
+            workshop: Workshop {
+                runtime: runtime.clone(),
+                offers: offers_in.clone(),
+                nudge: nudge.clone(),
+            },
             sources: setting.sources,
-            policies: Vec::new(),
             journal_folder: folder.join("journal"),
             orders,
             offers,
@@ -220,45 +249,33 @@ impl Live {
             registry: Vec::new(),
             status: StatusBuilder::new(rules),
             publish: watch::channel(Arc::default()).0,
-            phase: phased.clone(),
+            phase: phased,
             tell: listener,
             pins: BTreeMap::new(),
             ended: BTreeSet::new(),
+            differences: 0,
+            wanted: None,
             gpu_seconds: BTreeMap::new(),
             cost_usd: 0.0,
             looked_at: Default::default(),
             published: 0,
             missed_ticks: 0,
             wakes_at: Default::default(),
+            started_at,
             cut,
         };
-        control.options = Options {
-            tick_ms: control.profile.cluster.tick_ms(),
-            explains: true,
-            makes_room: true,
-            keeps_s: KEEPS_S,
-            ..Options::default()
-        };
-        let made = control.make(clock.now()).map_err(LiveError::Policies)?;
-        control.policies = policies(&made.engine, &setting.policy_sources, clock.now());
         control.set_routes();
-        let places = places(&control.cut, &setting.fleet.1);
-        let mut machine =
-            Machine::new(clock.clone(), supervised, places, wake, is_over, setting.is_dry_run);
-        machine.follow(made.setup);
-        let nudge = machine.nudge();
         let status = control.publish.subscribe();
-
         let journal_folder = control.journal_folder.clone();
         let limits = setting.journal;
         let (ended_in, ended) = tokio::sync::oneshot::channel();
         let thread = std::thread::Builder::new().name("control".to_owned());
-        let engine = made.engine;
-        let header = made.header;
+        let header = control.header(&engine, started_at);
         let control = thread
             .spawn(move || {
                 let journal = Journal::live(&journal_folder, limits, Begin::first(header));
-                let journal = journal.unwrap_or_else(|_| Journal::none());
+                let mut journal = journal.unwrap_or_else(|_| Journal::none());
+                control.keep_components(&mut journal);
                 loop_on_its_own(engine, machine, journal, control);
                 // Whoever waits for it may have gone away.
                 let _ = ended_in.send(());
@@ -285,8 +302,7 @@ impl Live {
             let over = over.subscribe();
             move || watch_files(&files, &read, &offers_in, &nudge, &over)
         });
-        let mut stopped = stopped;
-        let gateway = runtime.spawn(async move {
+            let gateway = runtime.spawn(async move {
             let shutdown = async move {
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
@@ -322,15 +338,7 @@ fn loop_on_its_own(
         .build()
         .expect("a runtime with a timer needs nothing from the system");
     runtime.block_on(async {
-        let mut after = |engine: &mut Engine,
-                         seen: &Observation,
-                         plan: &Plan,
-                         machine: &mut Machine,
-                         journal: &mut Journal<'_>| {
-            control.clock.slew();
-            control.after(engine, seen, plan, machine, journal);
-        };
-        match run(&mut engine, &mut machine, &mut journal, &mut after).await {
+        match run(&mut engine, &mut machine, &mut journal, &mut control).await {
             Ok(()) => {}
             Err(never) => match never {},
         }
@@ -419,28 +427,4 @@ fn places(cut: &Cut, gpus_of: &BTreeMap<String, Vec<Gpu>>) -> Vec<Place> {
         Place::new(node, own, cut.parts_per_gpu)
     };
     cut.parts.iter().map(place).collect()
-}
-
-/// The policies of a chain, as the status shows them.
-fn policies(
-    engine: &Engine,
-    sources: &BTreeMap<String, String>,
-    now: crate::time::Time,
-) -> Vec<PolicyStatus> {
-    let status = |policy: crate::engine::StagePolicy| PolicyStatus {
-        source: sources.get(&policy.stage).cloned().unwrap_or_default(),
-        kind: match policy.stage == crate::engine::PLACEMENT {
-            true => PolicyKind::Placement,
-            false => PolicyKind::Scaling,
-        },
-        digest: policy.digest,
-        since: now,
-        health: crate::status::Health::Healthy,
-        failures: 0,
-        last_failure: None,
-        on_failure: policy.on_failure.name().to_owned(),
-        shadow: None,
-        stage: policy.stage,
-    };
-    engine.policies().into_iter().map(status).collect()
 }

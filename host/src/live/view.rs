@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use super::book::Changed;
 use super::control::{Control, counted};
 use crate::backend::local::machine::{Machine, Place, ReplicaView};
-use crate::engine::{Engine, NodeId, Phase};
+use crate::chain;
+use crate::engine::{Engine, NodeId, PLACEMENT, Phase};
 use crate::journal::Journal;
 use crate::status::{
-    Facts, GpuStatus, GpuUse, JournalStatus, NodeStatus, ReplicaPhase, RequestTotals, World,
+    Facts, GpuStatus, GpuUse, Health, JournalStatus, NodeStatus, PolicyKind, PolicyStatus,
+    ReplicaPhase, RequestTotals, ShadowStatus, SwapOutcome, SwapStatus, World, short,
 };
+use crate::swap::{Difference, Entry, Refused, Succession, Swapper, What};
 
 /// All that the status says beside what the engine knows.
 pub(super) fn world(
@@ -53,7 +56,7 @@ pub(super) fn world(
         nodes: nodes(machine, &replicas),
         replicas: replicas.iter().map(facts).collect(),
         pins: control.pins.clone(),
-        policies: control.policies.clone(),
+        policies: policies(control, engine),
         journal: journal.health().map(|health| JournalStatus {
             path: control.journal_folder.display().to_string(),
             bytes: health.written_bytes,
@@ -135,4 +138,112 @@ pub(super) fn changed(changed: &Changed) -> String {
         .filter(|(_, names)| !names.is_empty())
         .map(|(what, names)| format!("{what}: {}", names.join(", ")));
     format!("services changed: {}", told.collect::<Vec<_>>().join("; "))
+}
+
+/// Why something does not take over, on a line.
+pub(super) fn refused(refused: &Refused) -> String {
+    let place = match (&refused.file, refused.line) {
+        (Some(file), Some(line)) => format!("{file}:{line}: "),
+        (Some(file), None) => format!("{file}: "),
+        (None, _) => String::new(),
+    };
+    let hint = refused.hint.as_ref().map_or(String::new(), |hint| format!(" ({hint})"));
+    format!("refused, what decides stays: {place}{}{hint}", refused.message.replace('\n', "; "))
+}
+
+/// What came of a swap, on a line.
+pub(super) fn swapped(succession: &Succession, swapper: &Swapper) -> String {
+    let run = &succession.shadow;
+    let mut told = vec![format!(
+        "other policies decide: {}; tried on {} steps before, {} decisions differ",
+        short(swapper.live().digest()),
+        run.steps,
+        run.differences
+    )];
+    told.extend(crate::swap::lines(&succession.restored));
+    told.join("; ")
+}
+
+/// A decision that a shadow would have made otherwise: whose, and what.
+pub(super) fn difference(difference: &Difference) -> (String, String) {
+    let because = |reason: &str| match reason {
+        "" => String::new(),
+        reason => format!(" ({reason})"),
+    };
+    let text = format!(
+        "the shadow wants {}{}, not {}{}",
+        difference.shadow,
+        because(&difference.shadow_reason),
+        difference.real,
+        because(&difference.real_reason)
+    );
+    (difference.target.clone(), text)
+}
+
+/// An attempt to swap, as the status has it.
+pub(super) fn swap(entry: &Entry) -> SwapStatus {
+    let why = entry.refused.as_ref().map(refused);
+    SwapStatus {
+        at: entry.at,
+        stage: String::new(),
+        from: entry.from.clone(),
+        to: entry.to.clone().unwrap_or_default(),
+        outcome: match entry.what {
+            What::Swapped => SwapOutcome::Swapped,
+            What::Refused => SwapOutcome::Refused,
+            What::WentBack | What::RolledBack => SwapOutcome::RolledBack,
+        },
+        message: why.unwrap_or_else(|| {
+            let tried = format!("{}; {} of {} steps differ", entry.by, entry.differences, entry.steps);
+            std::iter::once(tried).chain(entry.told.iter().cloned()).collect::<Vec<_>>().join("; ")
+        }),
+    }
+}
+
+/// The policies that decide, with what stands in their shadow.
+fn policies(control: &Control, engine: &Engine) -> Vec<PolicyStatus> {
+    let definition = control.swapper.live().chain().definition();
+    let source = |stage: &str| {
+        let its = definition.scaling.iter().find(|one| one.name == stage);
+        chain::shown(its.map_or(&definition.placement, |one| &one.policy))
+    };
+    let swaps = control.swapper.history().entries();
+    let since = swaps.filter(|entry| entry.what != What::Refused).last().map(|entry| entry.at);
+    let shadows = control.shadow.as_ref().map(|(path, shadow)| (path, shadow.policies(), shadow.run()));
+    let shadow_of = |stage: &str| {
+        let (path, digests, run) = shadows.as_ref()?;
+        Some(ShadowStatus {
+            source: path.display().to_string(),
+            digest: digests.get(stage)?.clone(),
+            since: control.started_at,
+            compared: run.steps,
+            differing: run.differences,
+            last: run.last.back().map(|last| difference(last).1),
+        })
+    };
+    let status = |policy: crate::engine::StagePolicy| PolicyStatus {
+        source: source(&policy.stage),
+        kind: match policy.stage == PLACEMENT {
+            true => PolicyKind::Placement,
+            false => PolicyKind::Scaling,
+        },
+        digest: policy.digest,
+        since: since.unwrap_or(control.started_at),
+        health: Health::Healthy,
+        failures: 0,
+        last_failure: None,
+        on_failure: policy.on_failure.name().to_owned(),
+        shadow: shadow_of(&policy.stage),
+        stage: policy.stage,
+    };
+    engine.policies().into_iter().map(status).collect()
+}
+
+/// Why nothing can start, with a line for each fault.
+pub(super) fn at_start(refused: &Refused) -> String {
+    match (&refused.file, refused.line) {
+        (Some(file), Some(line)) => format!("{file}:{line}: {}", refused.message),
+        (Some(file), None) => format!("{file}: {}", refused.message),
+        (None, _) => refused.message.clone(),
+    }
 }
