@@ -178,9 +178,7 @@ async fn a_request_of_which_nothing_was_sent_goes_to_another_replica() {
     let mut told = world.door.take_refusing();
     told.sort_unstable();
     assert_eq!(told, [refusing, breaking], "the backend hears of both");
-    // Each was left out for a moment after every try.
-    let retried = world.door.counts().retried.load(Ordering::Relaxed);
-    assert!((2..50).contains(&retried), "{retried}");
+    assert!(world.door.counts().retried.load(Ordering::Relaxed) >= 2);
     let told = world.talk(post("/", "hello")).await;
     assert!(told.ends_with("good") || told.contains("replica_failed"), "{told}");
 }

@@ -60,7 +60,7 @@ async fn models_lead_to_their_services_within_the_beginning_of_the_body() {
     let beyond = format!(r#"{{"prompt":"{}","model":"llama"}}"#, "x".repeat(65_536));
     let cases = [
         (r#"{"model":"llama"}"#, "llama 17"),
-        (&early, "qwen 200037"),
+        (&early, "qwen 200032"),
         (&within, "llama 60029"),
         (&beyond, r#""code":"model_missing"}}"#),
         (r#"{"prompt":"x"}"#, r#""code":"model_missing"}}"#),

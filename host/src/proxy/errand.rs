@@ -21,7 +21,7 @@ use super::answer::Reason;
 use super::client::Client;
 use super::early::Early;
 use super::fate::Outcome;
-use super::outgoing::Source;
+use super::outgoing::{Source, discard};
 use super::passage::{Answer, Line, Passage};
 use super::peek::{Asked, asked};
 use super::routes::{Destination, Host, Service, host_of};
@@ -41,12 +41,20 @@ pub(super) async fn handle(
 ) -> Result<Response<Answer>, Infallible> {
     let (number, in_progress) = client.begin();
     let is_trusted = number < client.fault.load(Ordering::Relaxed);
-    let admitted = if is_trusted { admit(&client, request).await } else { Err(Reason::Malformed) };
+    let (head, body) = request.into_parts();
+    let mut body = Some(body);
+    let admitted = match is_trusted {
+        true => admit(&client, Request::from_parts(head, ()), &mut body).await,
+        false => Err(Reason::Malformed),
+    };
     let answer = match admitted {
         Ok(Admitted::Errand(errand)) => errand.run_visibly().await,
         Ok(Admitted::Answer(answer)) => *answer,
         Err(reason) => {
             count(&client.gateway, reason);
+            if let Some(body) = body.take().filter(|_| is_trusted) {
+                discard(body);
+            }
             reason.answer()
         }
     };
@@ -97,7 +105,11 @@ struct Errand {
 }
 
 /// Finds out who a request is for, and lets it in there.
-async fn admit(client: &Arc<Client>, mut request: Request<Incoming>) -> Result<Admitted, Reason> {
+async fn admit(
+    client: &Arc<Client>,
+    mut request: Request<()>,
+    body: &mut Option<Incoming>,
+) -> Result<Admitted, Reason> {
     let gateway = &client.gateway;
     let settings = &gateway.settings;
     let arrived_us = gateway.clock.now_us();
@@ -118,13 +130,13 @@ async fn admit(client: &Arc<Client>, mut request: Request<Incoming>) -> Result<A
         }
         Some(_) | None => None,
     };
-    let (mut head, mut body) = request.into_parts();
+    let (mut head, ()) = request.into_parts();
     let mut seen = Bytes::new();
     let mut told = Asked::default();
     let service = match &route.to {
         Destination::Service(service) => {
             if service.sends_comments && head.method == Method::POST {
-                (seen, told) = peek(gateway, &mut body).await?;
+                (seen, told) = peek(gateway, body.as_mut()).await?;
             }
             service
         }
@@ -133,7 +145,7 @@ async fn admit(client: &Arc<Client>, mut request: Request<Incoming>) -> Result<A
             if head.method == Method::GET && matches!(path, "/v1/models" | "/models") {
                 return Ok(Admitted::Answer(Box::new(list(models.keys()))));
             }
-            (seen, told) = peek(gateway, &mut body).await?;
+            (seen, told) = peek(gateway, body.as_mut()).await?;
             let model =
                 told.model.as_ref().filter(|_| !told.is_ambiguous).ok_or(Reason::NoModel)?;
             models.get(model).ok_or(Reason::UnknownModel)?
@@ -165,7 +177,7 @@ async fn admit(client: &Arc<Client>, mut request: Request<Incoming>) -> Result<A
         client: client.clone(),
         passage,
         head,
-        body: Source::new(seen, body, settings.idle_request),
+        body: Source::new(seen, body.take().expect("it is taken once"), settings.idle_request),
         upgrade,
         is_grpc,
         sends_comments,
@@ -181,7 +193,8 @@ fn refuse(mut passage: Passage, reason: Reason) -> Reason {
 }
 
 /// Reads the beginning of a body, as far as it takes to know the model.
-async fn peek(gateway: &Gateway, body: &mut Incoming) -> Result<(Bytes, Asked), Reason> {
+async fn peek(gateway: &Gateway, body: Option<&mut Incoming>) -> Result<(Bytes, Asked), Reason> {
+    let body = body.expect("nobody has taken it yet");
     let settings = &gateway.settings;
     let mut seen = BytesMut::new();
     let mut parsed = 0;
@@ -395,7 +408,7 @@ impl Errand {
         replica: ReplicaHandle,
         resent: &mut u32,
     ) -> Result<(), Reason> {
-        if self.body.is_late() {
+        if self.body.is_given_up() {
             return Err(Reason::SlowBody);
         }
         let refuses = match trouble {
@@ -439,6 +452,7 @@ impl Errand {
         if fate.outcome == Outcome::Refused {
             self.passage.gateway().counts.overloaded.fetch_add(1, Ordering::Relaxed);
         }
+        self.body.discard();
         let mut answer = reason.answer();
         self.tell_of_wait(&mut answer);
         answer

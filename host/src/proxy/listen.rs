@@ -174,6 +174,10 @@ async fn look_after<C: Future>(
 ) {
     let gateway = &client.gateway;
     let mut phase = gateway.phase.subscribe();
+    if *phase.borrow() > Phase::Open {
+        // It came in at the last moment.
+        phase.mark_changed();
+    }
     let mut look = pin!(tokio::time::sleep(gateway.settings.head_timeout));
     loop {
         tokio::select! {
@@ -185,6 +189,10 @@ async fn look_after<C: Future>(
             () = look.as_mut() => match client.next(&gateway.settings) {
                 Next::Look(after) => look.as_mut().reset(Instant::now() + after),
                 Next::Break => return,
+                Next::End if client.requests.load(Ordering::Relaxed) == 0 => {
+                    gateway.counts.slow_heads.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
                 Next::End => {
                     end(connection.as_mut());
                     // An HTTP/2 client gets to hear it, if it reads.

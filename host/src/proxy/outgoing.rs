@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
 
@@ -28,7 +29,8 @@ pub(super) struct Source {
     is_started: AtomicBool,
     is_empty: bool,
     size: SizeHint,
-    is_late: AtomicBool,
+    is_sent: AtomicBool,
+    is_given_up: AtomicBool,
 }
 
 struct SourceParts {
@@ -54,7 +56,8 @@ impl Source {
             is_started: AtomicBool::new(false),
             is_empty,
             size,
-            is_late: AtomicBool::new(false),
+            is_sent: AtomicBool::new(is_empty),
+            is_given_up: AtomicBool::new(false),
         })
     }
 
@@ -63,15 +66,51 @@ impl Source {
         self.is_started.load(Ordering::Acquire)
     }
 
-    /// The client took too long.
-    pub(super) fn is_late(&self) -> bool {
-        self.is_late.load(Ordering::Acquire)
+    /// All of it was sent.
+    pub(super) fn is_sent(&self) -> bool {
+        self.is_sent.load(Ordering::Acquire)
+    }
+
+    /// The client broke off in the middle, or took too long.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.is_given_up.load(Ordering::Acquire)
     }
 
     /// None of it has been read from the client but what was looked at.
     pub(super) fn is_unread(&self) -> bool {
         !self.is_empty && !self.is_started()
     }
+
+    /// It will not be sent.
+    pub(super) fn discard(&self) {
+        let parts = self.parts.lock().expect("nothing panics while it is held").take();
+        if let Some(parts) = parts {
+            discard(parts.rest);
+        }
+    }
+}
+
+/// How much of a body that nobody wants is read all the same, and for how long.
+const DISCARDED: (usize, Duration) = (1 << 20, Duration::from_secs(2));
+
+/// Reads some of a body that nobody wants: a connection that is closed on a client that still writes takes the answer with it.
+pub(super) fn discard(mut body: Incoming) {
+    if body.is_end_stream() {
+        return;
+    }
+    tokio::spawn(async move {
+        let (mut left, time) = DISCARDED;
+        let read = async {
+            while let Some(Ok(frame)) = body.frame().await {
+                left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        // What is not read by then is the client's loss.
+        let _ = tokio::time::timeout(time, read).await;
+    });
 }
 
 /// A body that a connection to a replica sends.
@@ -114,6 +153,12 @@ impl Body for Outgoing {
             Poll::Ready(frame) => {
                 this.idle = None;
                 this.is_done = frame.is_none();
+                if this.is_done || parts.rest.is_end_stream() {
+                    this.source.is_sent.store(true, Ordering::Release);
+                }
+                if matches!(&frame, Some(Err(_))) {
+                    this.source.is_given_up.store(true, Ordering::Release);
+                }
                 Poll::Ready(frame.map(|frame| frame.map_err(Broken::Client)))
             }
             Poll::Pending => {
@@ -121,7 +166,7 @@ impl Body for Outgoing {
                 let idle = this.idle.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
                 ready!(idle.as_mut().poll(cx));
                 this.is_done = true;
-                this.source.is_late.store(true, Ordering::Release);
+                this.source.is_given_up.store(true, Ordering::Release);
                 Poll::Ready(Some(Err(Broken::Idle)))
             }
         }

@@ -46,6 +46,7 @@ pub(super) enum Trouble {
 pub(super) struct Lease {
     pool: Arc<Pool>,
     sender: http1::SendRequest<Outgoing>,
+    body: Arc<Source>,
 }
 
 /// What a request is made of, to be sent as often as it takes.
@@ -87,7 +88,9 @@ impl Pool {
             }
         };
         match sender.send_request(letter.request(Version::HTTP_11)).await {
-            Ok(answer) => Ok((answer, Some(Lease { pool: self.clone(), sender }))),
+            Ok(answer) => {
+                Ok((answer, Some(Lease { pool: self.clone(), sender, body: letter.body.clone() })))
+            }
             Err(_) if is_kept => Err(Trouble::WasStale),
             Err(_) => Err(Trouble::BrokeOff),
         }
@@ -173,7 +176,8 @@ impl Letter<'_> {
 impl Lease {
     /// The answer was read to its end: the connection may take the next request.
     pub(super) fn give_back(self) {
-        if self.sender.is_closed() {
+        // An answer can come before the request's body has ended: nobody shall wait for that.
+        if self.sender.is_closed() || !self.body.is_sent() {
             return;
         }
         let mut free = self.pool.free.lock().expect("nothing panics while it is held");
