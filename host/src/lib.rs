@@ -3,6 +3,7 @@
 //! One engine, three worlds: a backend observes, the [`engine`] plans, the backend carries out; the simulator, one machine
 //! and Kubernetes differ in nothing else. `ARCHITECTURE.md` has the invariants.
 
+pub mod admin;
 pub mod again;
 pub mod backend;
 pub mod bench;
@@ -32,8 +33,10 @@ pub mod report;
 pub mod run;
 pub mod scrape;
 pub mod seed;
+pub mod status;
 pub mod suite;
 pub mod time;
+pub mod top;
 pub mod trace;
 pub mod why;
 

@@ -100,6 +100,9 @@ pub(super) enum Command {
     /// Serve OpenAI's API without a model: made-up words, as slowly as a model would. For trying out.
     #[command(after_help = super::fake_model::EXAMPLES)]
     FakeModel(super::fake_model::Args),
+    /// Show what is live: services, replicas, GPUs, policies, decisions.
+    #[command(after_help = super::top::EXAMPLES)]
+    Top(super::top::Args),
     /// Make a component of a core module that clang left.
     #[command(
         after_help = "Example:\n  tidegate componentize office_hours.core.wasm -O office_hours.wasm"

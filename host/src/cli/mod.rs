@@ -22,6 +22,7 @@ mod replay;
 mod review;
 mod suites;
 mod test;
+mod top;
 mod trace;
 mod up;
 mod why;
@@ -62,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args, &terminal),
         Command::Componentize(args) => componentize::run(&args, &terminal),
         Command::FakeModel(args) => fake_model::run(&args, &terminal),
+        Command::Top(args) => top::run(&args, &terminal),
         Command::Man(args) => docs::man(&args, &terminal),
         Command::Docs(args) => docs::docs(&args, &terminal),
         Command::Check(args) => check::run(&args, &terminal),
