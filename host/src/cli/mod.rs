@@ -11,6 +11,7 @@ mod failure;
 mod fuzz;
 mod inputs;
 mod inspect;
+mod journal;
 mod new;
 mod output;
 mod parity;
@@ -52,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::run(&args, &terminal),
         Command::Parity(args) => parity::run(&args, &terminal),
         Command::Trace(Trace::Convert(args)) => trace::convert::run(&args, &terminal),
+        Command::Trace(Trace::Export(args)) => trace::export::run(&args, &terminal),
         Command::Trace(Trace::Synth(args)) => trace::synth::run(&args, &terminal),
         Command::Bench(args) => bench::run(&args, &terminal),
         Command::Componentize(args) => componentize::run(&args, &terminal),

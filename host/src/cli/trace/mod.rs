@@ -1,6 +1,7 @@
 //! `tidegate trace`.
 
 pub(super) mod convert;
+pub(super) mod export;
 mod sink;
 pub(super) mod synth;
 
