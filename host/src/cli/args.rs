@@ -149,17 +149,22 @@ pub(super) enum Command {
     Reap,
 }
 
+/// The profile where none is named.
+pub(super) const PROFILE: &str = "gpu";
+
 const REPLAY_EXAMPLES: &str = "Examples:
   tidegate replay load.csv.gz
   tidegate replay load.csv --services isvc.yaml --nodes nodes.yaml --profile knative
   tidegate replay load.csv --policies policies.yaml --report replay.html
-  tidegate replay load.csv -o json | jq .summary.cost";
+  tidegate replay load.csv -o json | jq .summary.cost
+  tidegate replay journal/                            (a journal is decided again, and held to its plans)
+  tidegate replay journal/ --policy next.wasm         (what would have happened)";
 
 /// What a replay is made of; every command that replays takes these.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Inputs {
-    /// Recorded load, CSV, plain or gzip; several are merged.
-    #[arg(required = true, value_name = "TRACE")]
+    /// Recorded load, CSV, plain or gzip; several are merged. Or one journal, a file or the folder of a live run.
+    #[arg(required = true, value_name = "TRACE|JOURNAL")]
     pub(super) traces: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) world: World,
@@ -169,7 +174,7 @@ pub(super) struct Inputs {
 #[derive(Clone, Debug, Args)]
 pub(super) struct World {
     /// Cluster settings: knative, gpu, gpu-2021, or a file with Knative's keys (a pasted ConfigMap will do).
-    #[arg(long, default_value = "gpu", value_name = "NAME|FILE")]
+    #[arg(long, default_value = PROFILE, value_name = "NAME|FILE")]
     pub(super) profile: String,
     /// The chain of policies and their settings; the three built-in ones if not given.
     #[arg(long, value_name = "FILE")]
@@ -213,9 +218,13 @@ pub(super) struct Replay {
     /// Write a page with plots.
     #[arg(long, value_name = "FILE.html")]
     pub(super) report: Option<PathBuf>,
-    /// Write down what was seen and planned, step by step.
-    #[arg(long, value_name = "FILE.jsonl")]
+    /// Write down what was seen and planned, step by step: lines of JSON, or, in a file that ends in .tgj, compressed.
+    #[arg(long, value_name = "FILE.jsonl|FILE.tgj")]
     pub(super) journal: Option<PathBuf>,
+    /// Of a journal: what would have happened with this in place, a profile, a policies file or a component, as for `tidegate compare`;
+    /// the recorded requests are simulated with both.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(super) policy: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -233,6 +242,9 @@ pub(super) enum Trace {
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
+    /// Make a trace of the requests in a live run's journal.
+    #[command(after_help = super::trace::export::EXAMPLES)]
+    Export(super::trace::export::Arguments),
     /// Make a trace of what others recorded: Prometheus, access logs, public traces.
     #[command(after_help = super::trace::convert::EXAMPLES)]
     Convert(Box<super::trace::convert::Arguments>),

@@ -2,15 +2,17 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::ScopedJoinHandle;
 
 use clap::ValueEnum;
 use indicatif::ProgressBar;
 
-use super::args::{Inputs, World};
+use super::args::{Inputs, Output, World};
 use super::failure::{Exit, Failure};
 use super::output::{Terminal, write_file};
-use super::{inputs, policies};
+use super::{inputs, journal, policies};
+use crate::again::recorded::Recorded;
 use crate::compare::{Comparison, Gate, Parting, Stand, Trail};
 use crate::definitions::policies::{PoliciesDefinition, PolicyRef};
 use crate::engine::{Action, Engine, Observation, PLACEMENT, Plan, TargetId};
@@ -85,25 +87,9 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<(), Failure> {
         .collect::<Result<_, Failure>>()?;
     let sides = [Side::read(&args.a, args)?, Side::read(&args.b, args)?];
     let bar = terminal.progress(Some(0));
-    let [a, b] = both(&sides, |side| side.run(&bar))?;
-    bar.finish_and_clear();
-    warn(&a.outcome, &b.outcome, terminal);
-    services_are_there(&gates, &a.outcome)?;
-
-    let parting = match a.trail.parting(&b.trail) {
-        None => None,
-        Some((at, target)) => {
-            let bar = terminal.progress(None);
-            bar.set_message("looking at where they part");
-            let [one, other] = both(&sides, |side| side.stand(at, target))?;
-            bar.finish_and_clear();
-            Some(Parting::of(Time(a.outcome.setup.start_ms), at, one, other))
-        }
-    };
-    let comparison =
-        Comparison::of([(sides[0].name, &a.outcome), (sides[1].name, &b.outcome)], parting, &gates);
+    let Compared { comparison, a, b } = compared(&sides, &gates, &bar, terminal)?;
     if let Some(path) = &args.report {
-        write_file(path, &report::comparison_page(&comparison, &a.outcome, &b.outcome))?;
+        write_file(path, &report::comparison_page(&comparison, &a, &b))?;
     }
     let style = Style { colour: terminal.has_colors, width: terminal.width() };
     terminal.print(&match args.output {
@@ -114,15 +100,88 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<(), Failure> {
     if let Some(path) = &args.report {
         terminal.remark(&format!("report: {}\n", path.display()));
     }
-    policies_decided([("A", &a.outcome), ("B", &b.outcome)])?;
+    policies_decided([("A", &a), ("B", &b)])?;
     if comparison.has_passed() { Ok(()) } else { Err(Failure::of_checks()) }
+}
+
+/// The requests of a journal.
+pub(super) struct Recording {
+    pub(super) recorded: Arc<Recorded>,
+    /// The journal, as it was named.
+    pub(super) shown: String,
+}
+
+/// Runs the requests of a journal twice: with `chain`, which decided then, and with what `other` names in its place.
+pub(super) fn recorded(
+    then: &Recording,
+    chain: PoliciesDefinition,
+    other: &str,
+    world: &World,
+    output: Output,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let (changed, theirs) = named_over(other, world, None, chain.clone())?;
+    let of = |name, world, chain| Side { name, load: Offered::Recorded(then, world), chain };
+    let sides = [of("then", world.clone(), chain), of(other, changed, theirs)];
+    let bar = terminal.progress(Some(0));
+    let compared = compared(&sides, &[], &bar, terminal)?;
+    let style = Style { colour: terminal.has_colors, width: terminal.width() };
+    terminal.print(&match output {
+        Output::Text => report::comparison(&compared.comparison, false, style),
+        Output::Json => {
+            let text = serde_json::to_string_pretty(&compared.comparison);
+            text.expect("every key is text") + "\n"
+        }
+    })?;
+    policies_decided([("A", &compared.a), ("B", &compared.b)])
+}
+
+/// Where a side's load is from.
+enum Offered<'a> {
+    Files(Inputs),
+    /// A journal, with what is said of the world beside what that says itself.
+    Recorded(&'a Recording, World),
 }
 
 /// One of the two, as its arguments have it.
 struct Side<'a> {
     name: &'a str,
-    inputs: Inputs,
+    load: Offered<'a>,
     chain: PoliciesDefinition,
+}
+
+/// Both runs, and how they differ.
+struct Compared {
+    comparison: Comparison,
+    a: Outcome,
+    b: Outcome,
+}
+
+/// Runs both sides and looks at where they part.
+fn compared(
+    sides: &[Side<'_>; 2],
+    gates: &[Gate],
+    bar: &ProgressBar,
+    terminal: &Terminal,
+) -> Result<Compared, Failure> {
+    let [a, b] = both(sides, |side| side.run(bar))?;
+    bar.finish_and_clear();
+    warn(&a.outcome, &b.outcome, terminal);
+    services_are_there(gates, &a.outcome)?;
+
+    let parting = match a.trail.parting(&b.trail) {
+        None => None,
+        Some((at, target)) => {
+            let bar = terminal.progress(None);
+            bar.set_message("looking at where they part");
+            let [one, other] = both(sides, |side| side.stand(at, target))?;
+            bar.finish_and_clear();
+            Some(Parting::of(Time(a.outcome.setup.start_ms), at, one, other))
+        }
+    };
+    let comparison =
+        Comparison::of([(sides[0].name, &a.outcome), (sides[1].name, &b.outcome)], parting, gates);
+    Ok(Compared { comparison, a: a.outcome, b: b.outcome })
 }
 
 /// What a side's run came to.
@@ -160,6 +219,17 @@ pub(super) fn named(
     world: &World,
     stage: Option<&str>,
 ) -> Result<(World, PoliciesDefinition), Failure> {
+    let chain = inputs::chain(world)?;
+    named_over(name, world, stage, chain)
+}
+
+/// The same where `chain` stands if the name has no policies file.
+fn named_over(
+    name: &str,
+    world: &World,
+    stage: Option<&str>,
+    chain: PoliciesDefinition,
+) -> Result<(World, PoliciesDefinition), Failure> {
     let mut world = world.clone();
     let mut components = Vec::new();
     let (mut has_profile, mut has_policies) = (false, false);
@@ -182,7 +252,7 @@ pub(super) fn named(
             Part::Component(policy) => components.push(policy),
         }
     }
-    let mut chain = inputs::chain(&world)?;
+    let mut chain = if has_policies { inputs::chain(&world)? } else { chain };
     for policy in components {
         put_in_place(&mut chain, policy, stage)?;
     }
@@ -192,18 +262,26 @@ pub(super) fn named(
 impl<'a> Side<'a> {
     fn read(name: &'a str, args: &Args) -> Result<Side<'a>, Failure> {
         let (world, chain) = named(name, &args.world, args.stage.as_deref())?;
-        Ok(Side { name, inputs: Inputs { traces: args.traces.clone(), world }, chain })
+        let load = Offered::Files(Inputs { traces: args.traces.clone(), world });
+        Ok(Side { name, load, chain })
     }
 
     fn replay(&self) -> Result<Replay, Failure> {
-        let setting = inputs::read(&self.inputs)?;
+        let setting = match &self.load {
+            Offered::Files(inputs) => inputs::read(inputs)?,
+            Offered::Recorded(then, world) => journal::setting(then, world)?,
+        };
         let policies: Policies = policies::load(&self.chain)?;
         Replay::new(setting, policies).map_err(|error| self.cannot(&error))
     }
 
     fn cannot(&self, error: &ReplayError) -> Failure {
-        let traces: Vec<String> =
-            self.inputs.traces.iter().map(|path| path.display().to_string()).collect();
+        let traces: Vec<String> = match &self.load {
+            Offered::Files(inputs) => {
+                inputs.traces.iter().map(|path| path.display().to_string()).collect()
+            }
+            Offered::Recorded(then, _) => vec![then.shown.clone()],
+        };
         inputs::cannot_replay(&format!("{} with {}", traces.join(", "), self.name), error)
     }
 

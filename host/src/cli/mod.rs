@@ -13,6 +13,7 @@ mod fuzz;
 mod inputs;
 mod inspect;
 mod logs;
+mod journal;
 mod new;
 mod output;
 mod parity;
@@ -57,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::run(&args, &terminal),
         Command::Parity(args) => parity::run(&args, &terminal),
         Command::Trace(Trace::Convert(args)) => trace::convert::run(&args, &terminal),
+        Command::Trace(Trace::Export(args)) => trace::export::run(&args, &terminal),
         Command::Trace(Trace::Synth(args)) => trace::synth::run(&args, &terminal),
         Command::Trace(Trace::Play(args)) => trace::play::run(&args, &terminal),
         Command::Logs(args) => logs::run(&args, &terminal),

@@ -174,10 +174,8 @@ impl Keeper {
     fn open(&mut self, now_us: u64, begin: Begin) {
         let at = begin.at;
         self.end(now_us);
-        // What was dropped before it came here is known here from now on.
-        if let Some(gap) = begin.gap {
-            self.lose(gap.from, gap.dropped);
-        }
+        // What was dropped before it came here is counted already.
+        self.lost = begin.gap.map(|gap| gap.and(self.lost)).or(self.lost);
         if now_us < self.retry_us {
             return self.lose(at, 1);
         }
@@ -201,7 +199,22 @@ impl Keeper {
     fn try_open(&mut self, now_us: u64, begin: &Begin) -> io::Result<Segment> {
         let last = self.segments().last().and_then(|(path, _)| number_of(path)).unwrap_or(0);
         let name = format!("{:08}{ENDING}", last + 1);
-        let file = (self.disk.open)(&self.disk.folder.join(&name))?;
+        let path = self.disk.folder.join(&name);
+        let file = (self.disk.open)(&path)?;
+        let segment = Keeper::begun(now_us, name, file, begin);
+        if segment.is_err() {
+            // A segment without its beginning is of no use.
+            let _ = fs::remove_file(&path);
+        }
+        segment
+    }
+
+    fn begun(
+        now_us: u64,
+        name: String,
+        file: Box<dyn Output>,
+        begin: &Begin,
+    ) -> io::Result<Segment> {
         let mut segment = Segment {
             to: SegmentWriter::new(file)?,
             name,
@@ -213,7 +226,7 @@ impl Keeper {
             told_bytes: 0,
         };
         segment.push(now_us, begin.at, &Entry::Begin(Box::new(begin.clone())))?;
-        // A segment without its beginning is of no use, so that is not left to chance.
+        // So its beginning is not left to chance.
         segment.to.flush()?;
         segment.unwritten = 0;
         Ok(segment)

@@ -139,7 +139,8 @@ impl Live {
         let begin = Begin { run: self.run, steps: self.steps, gap: self.gap, ..begin };
         self.shared.wants_snapshot.store(false, Ordering::Relaxed);
         if self.sends(Entry::Begin(Box::new(begin))) {
-            self.gap = None;
+            let told = self.gap.take().map_or(0, |gap| gap.dropped);
+            self.shared.health().dropped += told;
         } else {
             self.drop_one(at);
         }
@@ -175,6 +176,12 @@ impl Live {
             let _ = thread.join();
         }
         self.health()
+    }
+
+    /// Whether nothing waits for the disk.
+    #[cfg(test)]
+    pub(super) fn is_drained(&self) -> bool {
+        self.shared.waiting_bytes.load(Ordering::Relaxed) == 0
     }
 
     fn sends(&self, entry: Entry) -> bool {

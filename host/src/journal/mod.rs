@@ -9,7 +9,7 @@ pub mod read;
 pub mod requests;
 pub mod segment;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -108,7 +108,10 @@ pub struct Journal<'a>(To<'a>);
 enum To<'a> {
     Nothing,
     /// A file, until it cannot be written.
-    File { to: Box<dyn Write + 'a>, trouble: Option<std::io::Error> },
+    File {
+        to: Box<dyn Write + 'a>,
+        trouble: Option<std::io::Error>,
+    },
     Folder(Live),
 }
 
@@ -198,6 +201,15 @@ impl<'a> Journal<'a> {
                 None => to.flush().err(),
             },
             To::Folder(live) => live.finish().trouble.map(std::io::Error::other),
+        }
+    }
+
+    /// Whether nothing waits for the disk.
+    #[cfg(test)]
+    fn is_drained(&self) -> bool {
+        match &self.0 {
+            To::Nothing | To::File { .. } => true,
+            To::Folder(live) => live.is_drained(),
         }
     }
 

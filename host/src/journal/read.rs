@@ -105,7 +105,10 @@ impl<R: BufRead> Entries<Chained<R>> {
         let bytes = read_up_to(&mut from, &mut begins)?;
         begins.truncate(bytes);
         let is_framed = begins == MAGIC;
-        if is_framed {
+        // Its writer ended before it had said what it is.
+        let is_stub = MAGIC.starts_with(&begins) && !is_framed;
+        let torn = is_stub.then_some(Torn { at: 0, why: "the segment was only just begun" });
+        if is_framed || is_stub {
             begins.clear();
         }
         let from = Cursor::new(begins).chain(from);
@@ -113,7 +116,7 @@ impl<R: BufRead> Entries<Chained<R>> {
             true => Lines::Framed(SegmentReader::after_magic(from)),
             false => Lines::Plain { from, line: Vec::new() },
         };
-        Ok(Entries { lines, count: 0, good: 0, torn: None })
+        Ok(Entries { lines, count: 0, good: 0, torn })
     }
 }
 
@@ -189,7 +192,8 @@ fn first(line: &[u8]) -> Result<Entry, serde_json::Error> {
     if line.starts_with(b"{\"begin\"") {
         return Entry::read(line);
     }
-    serde_json::from_slice::<Header>(line).map(|header| Entry::Begin(Box::new(Begin::first(header))))
+    serde_json::from_slice::<Header>(line)
+        .map(|header| Entry::Begin(Box::new(Begin::first(header))))
 }
 
 /// Reads a journal that is one file: its header, and its steps one by one. A last line or frame that was cut off ends it without an
@@ -263,8 +267,9 @@ pub fn is_journal(path: &Path) -> bool {
     let mut begins = [0; 512];
     let Ok(bytes) = read_up_to(&mut file, &mut begins) else { return false };
     let begins = &begins[..bytes];
-    begins.starts_with(MAGIC) || begins.starts_with(b"{\"apiVersion\":\"tidegate.dev/")
-        && begins.windows(16).any(|part| part == b"\"kind\":\"Journal\"")
+    begins.starts_with(MAGIC)
+        || begins.starts_with(b"{\"apiVersion\":\"tidegate.dev/")
+            && begins.windows(16).any(|part| part == b"\"kind\":\"Journal\"")
 }
 
 /// The segments of a folder, the oldest first.

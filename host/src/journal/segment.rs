@@ -286,7 +286,8 @@ mod tests {
         let whole = segment(&frames);
         for cut in ends[frames.len() - 3]..=whole.len() {
             let (found, torn) = lines(&whole[..cut]);
-            let kept = ends.iter().rposition(|&end| end <= cut).expect("the cut is after the magic");
+            let kept =
+                ends.iter().rposition(|&end| end <= cut).expect("the cut is after the magic");
             assert_eq!(found, frames[..kept].concat(), "cut at {cut}");
             assert_eq!(torn.map(|torn| torn.at), (ends[kept] < cut).then_some(ends[kept] as u64));
         }

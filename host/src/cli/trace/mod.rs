@@ -2,6 +2,7 @@
 
 pub(super) mod convert;
 pub(super) mod play;
+pub(super) mod export;
 mod sink;
 pub(super) mod synth;
 
