@@ -196,7 +196,12 @@ mod tests {
             api_version: API_VERSION.to_owned(),
             kind: "Journal".to_owned(),
             start: Time::ZERO,
-            options: Options { tick_ms: 2_000, explains: true, gateway_is_always_in_path: true },
+            options: Options {
+                tick_ms: 2_000,
+                explains: true,
+                gateway_is_always_in_path: true,
+                keeps_s: 0,
+            },
             policies: Vec::new(),
             limits: None,
             targets: Vec::new(),

@@ -6,6 +6,7 @@
 pub mod again;
 pub mod backend;
 pub mod bench;
+pub mod chain;
 pub mod check;
 pub mod cli;
 pub mod clock;

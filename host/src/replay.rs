@@ -168,8 +168,12 @@ impl Replay {
         let services =
             with_defaults(setting.services, &load.services, &setting.catalogue, &mut warnings)?;
         let tick_ms = profile.cluster.tick_ms();
-        let options =
-            Options { tick_ms, explains: setting.explains, gateway_is_always_in_path: true };
+        let options = Options {
+            tick_ms,
+            explains: setting.explains,
+            gateway_is_always_in_path: true,
+            keeps_s: 0,
+        };
         let (stages, own_settings): (Vec<Stage>, Vec<_>) = policies.stages.into_iter().unzip();
         let (placement, placement_settings) = policies.placement;
         let mut engine = Engine::new(options, stages, placement, policies.fallback)?;

@@ -22,8 +22,8 @@ pub async fn run<B: Backend>(
         let plan = engine.step(&seen); // `seen.at` is the only clock that the engine knows
         journal.record(&seen, &plan); // a journal that cannot write says so in the end and carries on
         backend.apply(&plan);
-        wake_at = plan.wake_at;
         watch(engine, &seen, &plan, backend);
+        wake_at = engine.wakes_at(); // the plan's, unless another engine has taken over
     }
     Ok(())
 }

@@ -254,8 +254,12 @@ fn engine(world: &World, names: &[String]) -> Engine {
             OnFailure::Skip,
         ),
     ];
-    let options =
-        Options { tick_ms: TICK_MS, explains: world.explains, gateway_is_always_in_path: true };
+    let options = Options {
+        tick_ms: TICK_MS,
+        explains: world.explains,
+        gateway_is_always_in_path: true,
+        keeps_s: 0,
+    };
     let mut engine = Engine::new(options, stages, Box::new(FirstFit), None).expect("it starts");
     let spec = |name: &String| {
         let service = world.services.iter().find(|one| one.name == *name).expect("it is there");

@@ -59,8 +59,12 @@ impl Services {
         moves: bool,
         stages: Vec<(&str, Box<dyn ScalingPolicy>)>,
     ) -> Services {
-        let options =
-            Options { tick_ms: TICK_MS, explains: false, gateway_is_always_in_path: true };
+        let options = Options {
+            tick_ms: TICK_MS,
+            explains: false,
+            gateway_is_always_in_path: true,
+            keeps_s: 0,
+        };
         let stages: Vec<Stage> = stages
             .into_iter()
             .map(|(name, policy)| Stage::new(name, policy, OnFailure::Hold))

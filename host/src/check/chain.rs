@@ -427,7 +427,8 @@ fn not_given(input: &Input) -> Option<(String, Option<&'static str>)> {
 
 /// Whether the columns of a placement policy can be given.
 fn placed(policy: crate::policy::ComponentPlacement, here: &Place<'_>, checked: &mut Checked) {
-    let options = Options { tick_ms: 2_000, explains: false, gateway_is_always_in_path: true };
+    let options =
+        Options { tick_ms: 2_000, explains: false, gateway_is_always_in_path: true, keeps_s: 0 };
     if let Err(error) = Engine::new(options, Vec::new(), Box::new(policy), None) {
         checked.has_trapped |= is_trap(error.kind);
         here.error(&error.to_string(), None, checked);

@@ -118,6 +118,8 @@ pub enum ClampRule {
     Initial,
     /// The activation scale for a request that waits at zero while policies fail.
     Activation,
+    /// What a person pinned, whatever policies and bounds say.
+    Pinned,
 }
 
 /// A policy that gave no answer for some targets.

@@ -84,8 +84,12 @@ impl<'a> Play<'a> {
         chain: &'a Chain,
         resolved: Resolved,
     ) -> Play<'a> {
-        let options =
-            Options { tick_ms: TICK_MS, explains: false, gateway_is_always_in_path: false };
+        let options = Options {
+            tick_ms: TICK_MS,
+            explains: false,
+            gateway_is_always_in_path: false,
+            keeps_s: 0,
+        };
         let stages = chain.links(stage_count(scenario.mode)).iter().map(|link| link.stage());
         let engine = Engine::new(options, stages.collect(), Box::new(Nowhere), None)
             .expect("this placement policy asks for nothing");

@@ -256,6 +256,7 @@ pub(super) fn clamp(clamp: &crate::engine::Clamp) -> String {
         ClampRule::Max => "maximum",
         ClampRule::Initial => "initial scale",
         ClampRule::Activation => "activation scale",
+        ClampRule::Pinned => "pinned",
     };
     format!("{rule}: {} → {}", clamp.from, clamp.to)
 }
