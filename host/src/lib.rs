@@ -31,6 +31,7 @@ pub mod run;
 pub mod scrape;
 pub mod seed;
 pub mod suite;
+pub mod swap;
 pub mod time;
 pub mod trace;
 pub mod why;
