@@ -37,18 +37,13 @@ pub enum Order {
         /// The service.
         service: String,
     },
-    /// Another policy decides.
+    /// The policies are read again, and take over if they are in order.
     Swap {
-        /// The stage, `placement` for the placement policy.
-        stage: String,
-        /// A component file on the machine that Tidegate runs on, or `builtin:NAME`.
-        policy: String,
+        /// A policies file on the machine that Tidegate runs on, to be followed from now on; `None`: the one that is.
+        policies: Option<String>,
     },
-    /// The policy before decides again.
-    Rollback {
-        /// The stage, `placement` for the placement policy.
-        stage: String,
-    },
+    /// The policies before decide again.
+    Rollback,
 }
 
 /// An order and where its answer goes.
@@ -94,15 +89,12 @@ struct ServiceBody {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SwapBody {
-    stage: String,
-    policy: String,
+    policies: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StageBody {
-    stage: String,
-}
+struct NoBody {}
 
 pub(super) async fn pin(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     let order = read(&body).and_then(|PinBody { service, replicas, r#for }| {
@@ -125,12 +117,12 @@ pub(super) async fn unpin(State(shared): State<Arc<Shared>>, body: Bytes) -> Res
 }
 
 pub(super) async fn swap(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
-    let order = read(&body).map(|SwapBody { stage, policy }| Order::Swap { stage, policy });
+    let order = read(&body).map(|SwapBody { policies }| Order::Swap { policies });
     give(&shared.admin.orders, order).await
 }
 
 pub(super) async fn rollback(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
-    let order = read(&body).map(|StageBody { stage }| Order::Rollback { stage });
+    let order = read(&body).map(|NoBody {}| Order::Rollback);
     give(&shared.admin.orders, order).await
 }
 

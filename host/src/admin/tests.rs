@@ -155,12 +155,12 @@ async fn orders_are_passed_on_and_their_answers_come_back() {
         (
             "/api/policy/swap",
             r#"{"stage": "knative", "policy": "next.wasm"}"#,
-            Order::Swap { stage: "knative".into(), policy: "next.wasm".into() },
+            Order::Swap { policies: Some("next.yaml".into()) },
         ),
         (
             "/api/policy/rollback",
             r#"{"stage": "knative"}"#,
-            Order::Rollback { stage: "knative".into() },
+            Order::Rollback,
         ),
     ];
     for (path, body, expected) in cases {

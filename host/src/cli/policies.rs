@@ -1,34 +1,26 @@
-//! From a policies file to policies that run: components are read, loaded and put into their places. What to tell a person when that
-//! fails is here too, as every command that takes a chain tells it alike.
+//! Where the command line runs policies, and what it tells a person when they cannot be loaded: every command that takes a chain
+//! tells it alike.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::failure::{Exit, Failure};
-use crate::definitions::policies::{PoliciesDefinition, PolicyRef, StageDefinition};
-use crate::engine::{BindTargetError, OnFailure, Stage};
+use crate::chain::{self, Chain, ChainError};
+use crate::definitions::policies::{PoliciesDefinition, PolicyRef};
+use crate::engine::BindTargetError;
 use crate::parity;
-use crate::policy::native::NativePlacement;
 use crate::policy::wire::Fault;
 use crate::policy::{
-    BindError, Limits, LoadError, Package, PlacementPolicy, Sandbox, ScalingPolicy, builtin,
+    BindError, Limits, LoadError, Package, PlacementPolicy, Sandbox, ScalingPolicy,
 };
 use crate::replay::Policies;
+use crate::swap::Sandboxes;
 
 /// Loads all that `chain` names.
 pub(super) fn load(chain: &PoliciesDefinition) -> Result<Policies, Failure> {
     let sandbox = sandbox(chain.limits.clone())?;
-    let mut stages = Vec::with_capacity(chain.scaling.len());
-    for definition in &chain.scaling {
-        stages.push((stage(&sandbox, definition)?, definition.settings.clone()));
-    }
-    let placement = places(&package(&sandbox, &chain.placement)?, &chain.placement)?;
-    Ok(Policies {
-        stages,
-        placement: (placement, chain.placement_settings.clone()),
-        fallback: Some(Box::new(NativePlacement::<tidegate_affinity::Affinity>::new("affinity"))),
-        limits: Some(chain.limits.clone()),
-    })
+    Chain::load(chain, &sandbox, &[]).map(|chain| chain.policies()).map_err(|error| refused(&error))
 }
 
 /// The scaling policies that `chain` names, to be made anew for each recording that they are held to.
@@ -65,6 +57,21 @@ pub(super) fn sandbox_without_cache(limits: Limits) -> Result<Sandbox, Failure> 
         .map_err(|error| Failure::new(exit, "cannot run policies", &error))
 }
 
+/// Makes sandboxes of this process, as they are wanted.
+pub(super) fn sandboxes() -> Result<Sandboxes, Failure> {
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::new(Exit::Environment, "cannot find this program, which compiles policies", &error)
+    })?;
+    let cache = cache_folder();
+    Ok(Arc::new(move |limits| {
+        let sandbox = Sandbox::new(limits)?.with_compiler(&program);
+        Ok(match &cache {
+            Some(folder) => sandbox.with_cache(folder),
+            None => sandbox,
+        })
+    }))
+}
+
 pub(super) fn cache_folder() -> Option<PathBuf> {
     #[expect(
         clippy::disallowed_methods,
@@ -74,17 +81,6 @@ pub(super) fn cache_folder() -> Option<PathBuf> {
         |name: &str| std::env::var(name).ok().filter(|path| !path.is_empty()).map(PathBuf::from);
     let caches = from("XDG_CACHE_HOME").or_else(|| Some(from("HOME")?.join(".cache")))?;
     Some(caches.join("tidegate"))
-}
-
-fn stage(sandbox: &Sandbox, definition: &StageDefinition) -> Result<Stage, Failure> {
-    let policy = scales(&package(sandbox, &definition.policy)?, &definition.policy)?;
-    let Some(fallback) = &definition.fallback else {
-        return Ok(Stage::new(&definition.name, policy, definition.on_failure));
-    };
-    debug_assert_eq!(definition.on_failure, OnFailure::Fallback);
-    let reference = PolicyRef::Builtin(fallback.clone());
-    let fallback = scales(&package(sandbox, &reference)?, &reference)?;
-    Ok(Stage::with_fallback(&definition.name, policy, fallback))
 }
 
 pub(super) fn scales(
@@ -98,8 +94,7 @@ pub(super) fn scales(
 }
 
 fn does_not_scale(named: &PolicyRef) -> Failure {
-    Failure::plain(Exit::Input, format!("{} does not scale", shown(named)))
-        .hint("it is a placement policy: name it under `placement`")
+    refused(&ChainError::DoesNotScale { policy: chain::shown(named) })
 }
 
 pub(super) fn places(
@@ -108,60 +103,47 @@ pub(super) fn places(
 ) -> Result<Box<dyn PlacementPolicy>, Failure> {
     match package.placement() {
         Some(policy) => Ok(Box::new(policy)),
-        None => Err(Failure::plain(Exit::Input, format!("{} does not place", shown(named)))
-            .hint("it is a scaling policy: name it under `scaling`")),
+        None => Err(refused(&ChainError::DoesNotPlace { policy: chain::shown(named) })),
     }
 }
 
 pub(super) fn package(sandbox: &Sandbox, named: &PolicyRef) -> Result<Package, Failure> {
-    let component = bytes(named, sandbox.limits())?;
-    match named {
-        PolicyRef::Builtin(_) => sandbox.load_trusted(&component),
-        PolicyRef::File(_) => sandbox.load(&component),
-    }
-    .map_err(|error| cannot_load(named, &error))
+    chain::package(sandbox, named).map_err(|error| refused(&error))
 }
 
 /// A component as it lies in its file or in this program.
 pub(super) fn bytes(named: &PolicyRef, limits: &Limits) -> Result<Cow<'static, [u8]>, Failure> {
-    match named {
-        PolicyRef::Builtin(name) => builtin::builtin(name).map(Cow::Borrowed).ok_or_else(|| {
-            let known: Vec<&str> = builtin::names().collect();
-            Failure::plain(Exit::Input, format!("no policy {name} is built in"))
-                .hint(format!("there are {}", known.join(", ")))
-        }),
-        PolicyRef::File(path) => read(path, limits).map(Cow::Owned),
-    }
+    chain::bytes(named, limits).map_err(|error| refused(&error))
 }
 
 /// Reads a component file, but no more than a byte beyond what is allowed.
 pub(super) fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, Failure> {
-    use std::io::Read as _;
-    let fails = |error: &std::io::Error| {
-        Failure::new(Exit::Input, format!("cannot read the policy {}", path.display()), error)
-    };
-    let mut component = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| {
-            file.take((limits.package_bytes as u64).saturating_add(1)).read_to_end(&mut component)
-        })
-        .map_err(|error| fails(&error))?;
-    Ok(component)
+    chain::read(path, limits).map_err(|error| refused(&error))
 }
 
 pub(super) fn cannot_load(named: &PolicyRef, error: &LoadError) -> Failure {
-    let failure =
-        Failure::new(Exit::Policy, format!("cannot load the policy {}", shown(named)), error);
+    let failure = Failure::new(
+        Exit::Policy,
+        format!("cannot load the policy {}", chain::shown(named)),
+        error,
+    );
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,
     }
 }
 
-pub(super) fn shown(named: &PolicyRef) -> String {
-    match named {
-        PolicyRef::Builtin(name) => format!("builtin:{name}"),
-        PolicyRef::File(path) => path.display().to_string(),
+fn refused(error: &ChainError) -> Failure {
+    let failure = match error {
+        ChainError::Read { source, .. } => Failure::new(Exit::Input, error.to_string(), source),
+        ChainError::Load { source, .. } => Failure::new(Exit::Policy, error.to_string(), source),
+        ChainError::Unknown { .. }
+        | ChainError::DoesNotScale { .. }
+        | ChainError::DoesNotPlace { .. } => Failure::plain(Exit::Input, error.to_string()),
+    };
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
 }
 

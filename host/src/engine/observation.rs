@@ -35,6 +35,17 @@ pub enum Event {
     Counted(TargetId, Counts),
     /// Whether the gateway answers on the target's public address.
     GatewayAnswers(TargetId, bool),
+    /// A person wants exactly so many replicas, whatever policies and bounds say.
+    Pin {
+        /// Of this target.
+        target: TargetId,
+        /// How many.
+        replicas: u32,
+        /// Policies decide again from then on.
+        until: Time,
+    },
+    /// Policies decide again from now on.
+    Unpin(TargetId),
 }
 
 impl Event {

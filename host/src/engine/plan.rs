@@ -132,6 +132,8 @@ pub enum ClampRule {
     Activation,
     /// No more than are left after idle replicas made room for a service that waits.
     Yielded,
+    /// What a person pinned, whatever policies and bounds say.
+    Pinned,
 }
 
 /// A policy that gave no answer for some targets.

@@ -415,9 +415,9 @@ impl Control {
                 Ok(Done { message })
             }
             Order::Swap { policies } => {
-                self.swapper.want("a person");
-                if let Some(path) = policies {
-                    self.swapper.read_from(path.into());
+                match policies {
+                    Some(path) => self.swapper.read_from(path.into(), "a person"),
+                    None => self.swapper.want("a person"),
                 }
                 let message = "the policies are read again; the history tells what comes of it";
                 Ok(Done { message: message.to_owned() })

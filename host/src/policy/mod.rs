@@ -87,7 +87,7 @@ pub struct Answer {
 }
 
 /// Decides how many. See `wit/policy.wit`, interface `scaling`, for what each call means.
-pub trait ScalingPolicy {
+pub trait ScalingPolicy: Send {
     /// The digest of the component, `sha256:…`, or `native:NAME`; it stands on every decision.
     fn digest(&self) -> &str;
     /// Checks and compiles a settings document.
@@ -106,7 +106,7 @@ pub trait ScalingPolicy {
 }
 
 /// Decides where. See `wit/policy.wit`, interface `placement`, for what each call means.
-pub trait PlacementPolicy {
+pub trait PlacementPolicy: Send {
     /// The digest of the component, `sha256:…`, or `native:NAME`.
     fn digest(&self) -> &str;
     /// The columns it wants.

@@ -257,6 +257,7 @@ pub(super) fn clamp(clamp: &crate::engine::Clamp) -> String {
         ClampRule::Initial => "initial scale",
         ClampRule::Activation => "activation scale",
         ClampRule::Yielded => "room for another service",
+        ClampRule::Pinned => "pinned",
     };
     format!("{rule}: {} → {}", clamp.from, clamp.to)
 }

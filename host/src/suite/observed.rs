@@ -281,7 +281,9 @@ impl Observations {
                     | Event::Scraped(..)
                     | Event::Waiting(_)
                     | Event::Counted(..)
-                    | Event::GatewayAnswers(..) => events.push(event),
+                    | Event::GatewayAnswers(..)
+                    | Event::Pin { .. }
+                    | Event::Unpin(_) => events.push(event),
                 }
             }
             touched.sort_unstable();
@@ -327,7 +329,9 @@ impl Observations {
                 | Event::Waiting(_)
                 | Event::Replica(..)
                 | Event::Counted(..)
-                | Event::GatewayAnswers(..) => None,
+                | Event::GatewayAnswers(..)
+                | Event::Pin { .. }
+                | Event::Unpin(_) => None,
             });
             its.unwrap_or(Counts { ready: Some(0), starting: 0 })
         };

@@ -62,8 +62,8 @@ impl Placing {
         for (position, target) in targets.iter().enumerate() {
             let spare = target.replicas.alive().saturating_sub(target.bounds_now().min);
             let idle: Vec<ReplicaId> = idle(position, target).collect();
-            if spare == 0 || idle.is_empty() || target.group == targets[waits.target.index()].group
-            {
+            let is_its_own = target.group == targets[waits.target.index()].group;
+            if spare == 0 || idle.is_empty() || is_its_own || target.pin.is_some() {
                 continue;
             }
             candidates.extend(idle.into_iter().map(|id| (may_leave.len(), id)));
