@@ -22,6 +22,8 @@ const ROOM: [(&str, &str); 3] =
     [("free-gpus", "gpus"), ("free-cpu", "cpu"), ("free-memory-bytes", "memory-bytes")];
 
 type Places = Vec<Option<u32>>;
+/// What another value is made of a value by.
+type Change = fn(f64) -> f64;
 
 /// Checks a placement policy on what was `heard`; `fresh` gives it as if nobody had asked it anything.
 pub fn check_places(
@@ -281,12 +283,12 @@ impl Heeded<'_> {
     /// An answer in order to whatever is seen: each column 0 and far larger, and those that are optional not known.
     fn any_input(&self) -> Result<CheckOutcome, String> {
         let mut policy = self.fresh();
-        let changes: [(fn(f64) -> f64, &str); 3] = [
+        let changes: [(Change, &str); 3] = [
             (|_| f64::NAN, "not known"),
             (|_| 0.0, "0"),
             (|value| value * 10.0 + 1.0, "ten times as large"),
         ];
-        let mut variations: Vec<(Vec<&Column>, fn(f64) -> f64, String)> = Vec::new();
+        let mut variations: Vec<(Vec<&Column>, Change, String)> = Vec::new();
         let optional: Vec<&Column> = self.columns.iter().filter(|one| !one.is_required).collect();
         variations.push((optional, |_| f64::NAN, "with nothing optional known".to_owned()));
         for column in &self.columns {
@@ -436,10 +438,7 @@ fn differs(
 
 /// Two picks that no tie explains. Each pick stands with the order in which it was made. What is equally good may go to whoever
 /// stands first, or to whoever stands last, but in every order to the same of the two.
-fn untied<T: Copy>(picks: &[(Option<T>, Vec<T>)]) -> Option<(Option<T>, Option<T>)>
-where
-    T: PartialEq,
-{
+fn untied<T: Copy + PartialEq>(picks: &[(Option<T>, Vec<T>)]) -> Option<(Option<T>, Option<T>)> {
     let (first, _) = picks.first()?;
     let other = picks.iter().map(|(pick, _)| *pick).find(|pick| pick != first)?;
     let all: Option<Vec<T>> = picks.iter().map(|(pick, _)| *pick).collect();
