@@ -328,17 +328,30 @@ fn one_policy_is_measured_with_its_own_settings() {
 }
 
 #[test]
+fn a_policy_that_places_is_measured_by_nodes_and_replicas() {
+    let line = ["bench", "affinity", "-o", "json"];
+    let document: serde_json::Value = serde_json::from_str(&prints(&line)).expect("JSON");
+    assert_eq!(document["decisions"].as_array().map(Vec::len), Some(0));
+    let places = document["places"].as_array().expect("a list");
+    assert_eq!(places.len(), 6);
+    for one in places {
+        assert!(one["failure"].is_null(), "{one}");
+        let number = |key: &str| one[key].as_f64().expect("a number");
+        let (fuel, limit) = (number("fuel"), number("fuelLimit"));
+        assert!(fuel > number("nodes") && fuel < limit && number("memoryBytes") > 0.0, "{one}");
+        assert!(number("placed") > 0.0 && number("placed") <= number("replicas"), "{one}");
+        assert!(number("placeNs") > 0.0 && number("rankNs") > 0.0, "{one}");
+        assert!(number("nativeNs") > 0.0, "{one}");
+    }
+}
+
+#[test]
 fn what_cannot_be_measured_is_said() {
     let policy = guest("office-hours.wasm").display().to_string();
     let shown = |line: &[&str]| fails(line).replace(&policy, "office-hours.wasm");
     assert_snapshot!(shown(&["bench", "knativ"]), @r"
     error: there is no file knativ, and no policy of that name is built in
      hint: did you mean knative?
-    exit code 2
-    ");
-    assert_snapshot!(shown(&["bench", "affinity"]), @r"
-    error: cannot measure affinity
-    cause: it does not scale, and only policies that scale are measured
     exit code 2
     ");
     assert_snapshot!(shown(&["bench", &policy]), @r"

@@ -153,7 +153,8 @@ fn texts(expectations: &[Expectation]) -> Vec<&str> {
 /// The services and nodes that tries may be about, and the faults that each of them has.
 fn ground(args: &Args, world: &World) -> Result<(Ground, Faults), Failure> {
     let nothing = Load { services: Vec::new(), end_us: 0, items: Box::new(std::iter::empty()) };
-    let Setting { services, fleet, faults, .. } = inputs::world(world, nothing, Vec::new())?;
+    let Setting { services, fleet, faults, .. } =
+        inputs::world(world, &inputs::Own::default(), nothing, Vec::new())?;
     let mut services: Vec<String> =
         services.into_iter().map(|service| service.trace.unwrap_or(service.name)).collect();
     services.sort();
@@ -170,7 +171,7 @@ fn ground(args: &Args, world: &World) -> Result<(Ground, Faults), Failure> {
 /// Runs a try to its end.
 fn play(tried: &Try, world: &World, chain: &Chain) -> Result<Outcome, Failure> {
     let load = tried.load.load(&Seed::new(&world.seed));
-    let mut setting = inputs::world(world, load, Vec::new())?;
+    let mut setting = inputs::world(world, &inputs::Own::default(), load, Vec::new())?;
     setting.faults.faults.extend(tried.faults.faults.iter().cloned());
     // Nobody reads the reasons.
     setting.explains = false;

@@ -102,6 +102,15 @@ pub struct Asked {
     pub inputs: Table,
 }
 
+/// A document that stands in the suite itself, where otherwise a file is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inline {
+    /// It as a text of its own, with its first line where it has it in the suite.
+    pub text: String,
+    /// The suite's file, which messages name.
+    pub file: String,
+}
+
 /// What is around a case. Files are relative to where the program runs.
 #[derive(Clone, Debug, Default)]
 pub struct Around {
@@ -115,6 +124,12 @@ pub struct Around {
     pub faults: Option<PathBuf>,
     /// A profile's name or file.
     pub profile: Option<String>,
+    /// Services that stand in the suite. Where they do, no file is named.
+    pub own_services: Option<Inline>,
+    /// Nodes, likewise.
+    pub own_nodes: Option<Inline>,
+    /// A profile, likewise.
+    pub own_profile: Option<Inline>,
     /// The chain.
     pub policies: Option<PoliciesSource>,
     /// Settings of stages by name, instead of those of the chain.

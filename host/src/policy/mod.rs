@@ -123,4 +123,24 @@ pub trait PlacementPolicy: Send {
     fn explain_rank(&mut self, _asked: &Candidates) -> Result<Vec<Explanation>, CallError> {
         Ok(Vec::new())
     }
+    /// What the last `place` or `rank` took; nothing for native policies.
+    fn spent(&self) -> Spent {
+        Spent::default()
+    }
+}
+
+/// Fuel of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// What it took.
+    pub fuel: u64,
+    /// What it might have taken.
+    pub limit: u64,
+}
+
+impl Spent {
+    /// The share of its fuel that it took. 1 is all.
+    pub fn share(self) -> f64 {
+        if self.limit == 0 { 0.0 } else { self.fuel as f64 / self.limit as f64 }
+    }
 }
