@@ -154,12 +154,12 @@ async fn orders_are_passed_on_and_their_answers_come_back() {
         ("/api/unpin", r#"{"service": "whisper"}"#, Order::Unpin { service: "whisper".into() }),
         (
             "/api/policy/swap",
-            r#"{"stage": "knative", "policy": "next.wasm"}"#,
+            r#"{"policies": "next.yaml"}"#,
             Order::Swap { policies: Some("next.yaml".into()) },
         ),
         (
             "/api/policy/rollback",
-            r#"{"stage": "knative"}"#,
+            "{}",
             Order::Rollback,
         ),
     ];

@@ -301,6 +301,7 @@ pub(super) fn setting(then: &compare::Recording, world: &World) -> Result<Settin
         start: Time(start.0),
         until_ms: None,
         explains: true,
+        makes_room: header.options.makes_room,
         warnings: Vec::new(),
     })
 }

@@ -12,14 +12,14 @@ the status is printed once. -o json prints the document that the admin port give
 
 Examples:
   tidegate top
-  tidegate top --admin http://127.0.0.1:8081 --once
+  tidegate top --admin http://127.0.0.1:9091 --once
   tidegate top -o json | jq '.services[] | {name, desired, ready, waiting}'";
 
 /// Arguments of `tidegate top`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The admin port of the Tidegate that is looked at; TIDEGATE_ADMIN_TOKEN has its token if it wants one.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8081")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9091")]
     admin: Address,
     /// Print once, as text.
     #[arg(long)]

@@ -61,6 +61,10 @@ impl Event {
             }
             Event::Counted(id, counts) => Event::Counted(now_at(id)?, counts),
             Event::GatewayAnswers(id, answers) => Event::GatewayAnswers(now_at(id)?, answers),
+            Event::Pin { target, replicas, until } => {
+                Event::Pin { target: now_at(target)?, replicas, until }
+            }
+            Event::Unpin(id) => Event::Unpin(now_at(id)?),
         })
     }
 }

@@ -228,7 +228,9 @@ pub(super) fn weight_of(seen: &Observation, plan: &Plan) -> usize {
         | crate::engine::Event::Waiting(_)
         | crate::engine::Event::Replica(..)
         | crate::engine::Event::Counted(..)
-        | crate::engine::Event::GatewayAnswers(..) => 96,
+        | crate::engine::Event::GatewayAnswers(..)
+        | crate::engine::Event::Pin { .. }
+        | crate::engine::Event::Unpin(_) => 96,
     };
     let seen_bytes: usize = seen.events.iter().map(event).sum();
     256 + seen_bytes

@@ -250,7 +250,8 @@ impl Control {
             journal.begin(Begin::from_snapshot(seen.at, header, document(engine)));
         }
         if self.swapper.see(plan) {
-            self.go_back(None, engine, machine, journal);
+            // What came of it is told and shown.
+            let _ = self.go_back(None, engine, machine, journal);
         }
         while let Ok(ordered) = self.orders.try_recv() {
             let done = self.carry_out(ordered.order, engine, machine, journal);

@@ -31,7 +31,7 @@ use crate::backend::local::state::{State, StateError};
 use crate::clock::Clock;
 use crate::definitions::node::Fleet;
 use crate::definitions::service::Service;
-use crate::engine::{Engine, Observation, Options, Plan};
+use crate::engine::{Engine, Options};
 use crate::journal::{Begin, Journal, KeepLimits, Sources};
 use crate::proxy::{self, Gateway};
 use crate::run::run;
@@ -191,7 +191,7 @@ impl Live {
         let wake = Arc::new(Notify::new());
         let mut book = Book::new(clock.clone(), wake.clone());
         book.follow(setting.services.clone());
-        let (stop, stopped) = watch::channel(false);
+        let (stop, mut stopped) = watch::channel(false);
         let (over, is_over) = watch::channel(false);
         let (phase, phased) = watch::channel(RunPhase::Starting);
         let (orders_in, orders) = mpsc::channel::<Ordered>(ORDERS_AT_MOST);

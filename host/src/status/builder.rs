@@ -168,7 +168,9 @@ impl StatusBuilder {
                 | Event::Nodes(_)
                 | Event::Waiting(_)
                 | Event::Counted(..)
-                | Event::GatewayAnswers(..) => {}
+                | Event::GatewayAnswers(..)
+                | Event::Pin { .. }
+                | Event::Unpin(_) => {}
             }
         }
         for action in &plan.actions {
@@ -348,6 +350,8 @@ impl StatusBuilder {
                 ClampRule::Max => "maximum",
                 ClampRule::Initial => "initial scale",
                 ClampRule::Activation => "activation scale",
+                ClampRule::Pinned => "pinned",
+                ClampRule::Yielded => "room for another service",
             };
             match self.totals.clamps.iter_mut().find(|(known, _)| known == rule) {
                 Some((_, count)) => *count += 1,

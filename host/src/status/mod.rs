@@ -20,7 +20,7 @@ pub use series::{SERIES_S, Series};
 use crate::time::Time;
 
 /// What is live now.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// When this was so.

@@ -90,7 +90,7 @@ impl Place {
 }
 
 /// A replica of this machine, as a person may want to see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReplicaView {
     /// Which.
     pub id: ReplicaId,
@@ -160,6 +160,7 @@ pub struct Machine {
     planned_in_us: u64,
     /// Somebody wants the engine to look although nothing happened.
     nudge: Arc<Notify>,
+    is_nudged: bool,
     is_dry: bool,
 }
 
@@ -191,6 +192,7 @@ impl Machine {
             observed_us: 0,
             planned_in_us: 0,
             nudge: Arc::default(),
+            is_nudged: false,
             is_dry,
         }
     }
@@ -507,20 +509,27 @@ impl Backend for Machine {
             let now_us = self.clock.now_us();
             let has_ended = now_us / SECOND_US > self.seen_second && self.is_reporting();
             let is_due = has_ended || now_us >= wake_at.0.saturating_mul(1_000);
-            if self.must_tell() || is_due {
+            if self.must_tell() || is_due || std::mem::take(&mut self.is_nudged) {
                 return Ok(Some(self.observe()));
             }
-            tokio::select! {
+            let Machine { over, tales, wake, nudge, clock, is_nudged, .. } = &mut *self;
+            let tale = tokio::select! {
                 biased;
-                over = self.over.wait_for(|over| *over) => {
+                ended = over.wait_for(|over| *over) => {
                     // A sender that is gone wants nothing more either.
-                    let _ = over;
+                    drop(ended);
                     return Ok(None);
                 }
-                Some(tale) = self.tales.recv() => self.hear(tale),
-                () = self.wake.notified() => {}
-                () = self.nudge.notified() => return Ok(Some(self.observe())),
-                () = tokio::time::sleep(self.clock.until_us(look_us)) => {}
+                Some(tale) = tales.recv() => Some(tale),
+                () = wake.notified() => None,
+                () = nudge.notified() => {
+                    *is_nudged = true;
+                    None
+                }
+                () = tokio::time::sleep(clock.until_us(look_us)) => None,
+            };
+            if let Some(tale) = tale {
+                self.hear(tale);
             }
         }
     }
