@@ -198,7 +198,9 @@ mod tests {
     use super::*;
 
     /// Heads that ended, the fault, and whether a head is unfinished.
-    fn seen(bytes: &[u8], by: usize) -> (u64, Option<u64>, bool) {
+    type Seen = (u64, Option<u64>, bool);
+
+    fn seen(bytes: &[u8], by: usize) -> Seen {
         let mut guard = Guard::new();
         bytes.chunks(by).for_each(|piece| guard.see(piece));
         (guard.heads(), guard.fault(), guard.is_mid_head())
@@ -207,7 +209,7 @@ mod tests {
     #[test]
     fn heads_are_followed_through_bodies_and_what_is_ambiguous_is_told() {
         let long = format!("POST / HTTP/1.1\r\nContent-Length: {}5\r\n\r\nhello", "0".repeat(200));
-        let cases: Vec<(&str, (u64, Option<u64>, bool))> = vec![
+        let cases: Vec<(&str, Seen)> = vec![
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", (1, None, false)),
             ("\r\nGET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nHo", (1, None, true)),
             (

@@ -97,7 +97,9 @@ pub(super) fn has_token(value: &HeaderValue, token: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+    type Pairs = &'static [(&'static str, &'static str)];
+
+    fn map(pairs: Pairs) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.append(*name, HeaderValue::from_static(value));
@@ -146,7 +148,7 @@ mod tests {
 
     #[test]
     fn upgrades_are_passed_on_but_those_to_http_2() {
-        let cases: [(&[(&'static str, &'static str)], Option<&str>); 5] = [
+        let cases: [(Pairs, Option<&str>); 5] = [
             (&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")], Some("websocket")),
             (&[("connection", "upgrade"), ("upgrade", "h2c")], None),
             (&[("connection", "upgrade"), ("upgrade", "websocket, h2c")], None),

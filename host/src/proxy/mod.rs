@@ -2,9 +2,10 @@
 //! on both ways. What is decided about requests is decided by the pure [`crate::gateway`] core; nothing here knows of policies.
 //!
 //! [`serve`] accepts connections for a [`Gateway`]. Each connection is a task that speaks HTTP/1.1 or HTTP/2 (`listen`, `client`); each
-//! request runs an errand in it (`errand`): routed (`routes`), let in at a door, sent to the replica that the core picks (`upstream`,
+//! request is routed and let in at a door (`admit`, `routes`) and runs an errand in it (`errand`): sent to the replica that the core picks (`upstream`,
 //! `outgoing`), its answer passed on chunk by chunk (`passage`). What it came to is noted as a [`Fate`].
 
+mod admit;
 mod answer;
 mod client;
 mod door;

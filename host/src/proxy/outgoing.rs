@@ -179,7 +179,7 @@ impl Body for Outgoing {
 
     fn size_hint(&self) -> SizeHint {
         match &self.parts {
-            None => self.source.size.clone(),
+            None => self.source.size,
             Some(_) => SizeHint::new(),
         }
     }

@@ -227,7 +227,8 @@ mod tests {
 
     #[test]
     fn a_request_names_exactly_one_host() {
-        let cases: [(&str, &[&'static str], Version, Result<Option<&str>, ()>); 20] = [
+        type Found = Result<Option<&'static str>, ()>;
+        let cases: [(&str, &[&'static str], Version, Found); 20] = [
             ("/", &["a.example"], Version::HTTP_11, Ok(Some("a.example"))),
             ("/", &["A.Example.:8080"], Version::HTTP_11, Ok(Some("a.example"))),
             ("/", &["[::1]:80"], Version::HTTP_11, Ok(Some("[::1]"))),
