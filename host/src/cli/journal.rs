@@ -16,7 +16,7 @@ use crate::definitions::policies::{PoliciesDefinition, PolicyRef, StageDefinitio
 use crate::definitions::profile::Profile;
 use crate::definitions::service;
 use crate::engine::{Engine, PLACEMENT, Stage, StagePolicy};
-use crate::journal::{self, Found, Header, JournalError, Reader, component_path};
+use crate::journal::{self, Entry, Found, Header, JournalError, Reader, component_path};
 use crate::policy::{builtin, digest_of};
 use crate::replay::{Load, Setting};
 use crate::report::{self, Style};
@@ -37,10 +37,20 @@ impl Opened {
         Ok(Opened { shown, reader, components: Components::of(path, world)? })
     }
 
-    /// The next of it, and what came of deciding that again. An engine is made where one is wanted.
-    pub(super) fn next(&mut self, decider: &mut Decider) -> Result<Option<Taken>, Failure> {
+    /// The next of it, and what came of deciding that again. An engine is made where one is wanted. It is over before a step or a
+    /// beginning later than `until`.
+    pub(super) fn next(
+        &mut self,
+        decider: &mut Decider,
+        until: Time,
+    ) -> Result<Option<Taken>, Failure> {
         let Some(found) = self.reader.next() else { return Ok(None) };
         let found: Found = found.map_err(|error: JournalError| cannot_read(&self.shown, &error))?;
+        if let Found::Entry(entry @ (Entry::Step(_) | Entry::Begin(_))) = &found
+            && entry.at() > until
+        {
+            return Ok(None);
+        }
         let taken = decider.take(found);
         if let Taken::Begin { begin, .. } = &taken {
             let engine = self.components.engine(&begin.header)?;
@@ -193,7 +203,7 @@ pub(super) fn replay(args: &args::Replay, terminal: &Terminal) -> Result<(), Fai
     let files = opened.files_left() as u64;
     let bar = terminal.progress(Some(files));
     let mut segment = String::new();
-    while let Some(taken) = opened.next(&mut decider)? {
+    while let Some(taken) = opened.next(&mut decider, Time::NEVER)? {
         if let Taken::Segment(name) = &taken {
             segment.clone_from(name);
             bar.set_position(files - opened.files_left() as u64);

@@ -88,20 +88,18 @@ fn of_replay(args: &Args, terminal: &Terminal) -> Result<Why, Failure> {
 fn of_journal(args: &Args, path: &Path, terminal: &Terminal) -> Result<Why, Failure> {
     let mut opened = Opened::new(path, &args.world)?;
     let mut decider = Decider::default();
-    let mut watching: Option<(Watcher, Time, Time)> = None;
+    let mut watching: Option<(Watcher, Time)> = None;
     let (mut otherwise, mut lacks, mut nth) = (None, None, 0u64);
     let bar = terminal.progress(None);
-    while let Some(taken) = opened.next(&mut decider)? {
+    let mut until = Time::NEVER;
+    while let Some(taken) = opened.next(&mut decider, until)? {
         match taken {
             // Where another engine takes over it is watched, under whatever number it has the target.
             Taken::Begin { begin, is_whole } => {
-                if watching.as_ref().is_some_and(|(_, _, to)| begin.at > *to) {
-                    break;
-                }
                 let engine = decider.engine().expect("it was just made");
                 let target = target(engine, &args.service)?;
                 match &mut watching {
-                    Some((watcher, _, _)) => {
+                    Some((watcher, _)) => {
                         lacks = lacks.or((!is_whole).then_some(begin.at));
                         watcher.follow(engine, target);
                     }
@@ -109,16 +107,13 @@ fn of_journal(args: &Args, path: &Path, terminal: &Terminal) -> Result<Why, Fail
                         let start = begin.at;
                         let (from, to) = span(args, start)?;
                         let watcher = Watcher::new(engine, target, start, from, to);
-                        watching = Some((watcher, start, to));
+                        (watching, until) = (Some((watcher, start)), to);
                     }
                 }
             }
             Taken::Step { step, plan, is_same } => {
                 nth += 1;
-                let (watcher, start, to) = watching.as_mut().expect("a step has an engine");
-                if step.seen.at > *to {
-                    break;
-                }
+                let (watcher, start) = watching.as_mut().expect("a step has an engine");
                 bar.set_message(format!("step {nth}"));
                 if !is_same && otherwise.is_none() {
                     otherwise = Some((nth, step.seen.at.since(*start)));
@@ -138,7 +133,7 @@ fn of_journal(args: &Args, path: &Path, terminal: &Terminal) -> Result<Why, Fail
         let what = format!("cannot tell anything from the journal {}", path.display());
         Failure::plain(Exit::Input, what).hint("what an engine knew at that moment is lost")
     };
-    let (watcher, start, _) = watching.ok_or_else(nothing)?;
+    let (watcher, start) = watching.ok_or_else(nothing)?;
     if let Some((nth, ms)) = otherwise {
         terminal.remark(&format!(
             "warning: step {nth} of the journal, {} s after its start, is planned otherwise now although the components are the same: what is told is what would be decided now\n",

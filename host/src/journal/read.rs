@@ -74,6 +74,7 @@ struct Version {
 
 /// What comes next in a journal.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and nearly all are entries")]
 pub enum Found {
     /// A further segment begins.
     Segment(String),
