@@ -62,7 +62,11 @@ fn demo() -> (Header, Vec<Step>) {
 type Scales =
     Vec<(&'static str, OnFailure, Box<dyn ScalingPolicy>, Option<Box<dyn ScalingPolicy>>)>;
 
-fn native() -> (Scales, Box<dyn PlacementPolicy>) {
+/// A chain of policies, and how one is made.
+type Chained = (Scales, Box<dyn PlacementPolicy>);
+type Make = Box<dyn Fn() -> Chained>;
+
+fn native() -> Chained {
     let knative = Box::new(Knative::new("knative"));
     let scale_to_zero = Box::new(ScaleToZero::new("scale-to-zero"));
     let stages: Scales = vec![
@@ -89,7 +93,7 @@ impl Packages {
         Packages { knative, scale_to_zero, affinity: package("affinity") }
     }
 
-    fn chain(&self) -> (Scales, Box<dyn PlacementPolicy>) {
+    fn chain(&self) -> Chained {
         let scales = |package: &Package| -> Box<dyn ScalingPolicy> {
             Box::new(package.scaling().expect("it scales"))
         };
@@ -151,7 +155,7 @@ impl ScalingPolicy for Flaky {
 }
 
 /// A first stage that fails now and then, with that failure mode.
-fn flaky(on_failure: OnFailure) -> (Scales, Box<dyn PlacementPolicy>) {
+fn flaky(on_failure: OnFailure) -> Chained {
     let (mut stages, placement) = native();
     let fallback: Option<Box<dyn ScalingPolicy>> =
         (on_failure == OnFailure::Fallback).then(|| Box::new(Knative::new("knative")) as _);
@@ -160,7 +164,7 @@ fn flaky(on_failure: OnFailure) -> (Scales, Box<dyn PlacementPolicy>) {
     (stages, placement)
 }
 
-fn engine(header: &Header, (scales, placement): (Scales, Box<dyn PlacementPolicy>)) -> Engine {
+fn engine(header: &Header, (scales, placement): Chained) -> Engine {
     let stages = scales.into_iter().map(|(name, on_failure, policy, fallback)| match fallback {
         None => Stage::new(name, policy, on_failure),
         Some(fallback) => Stage::with_fallback(name, policy, fallback),
@@ -178,7 +182,7 @@ fn engine(header: &Header, (scales, placement): (Scales, Box<dyn PlacementPolicy
 fn plans(
     header: &Header,
     steps: &[Step],
-    make: &dyn Fn() -> (Scales, Box<dyn PlacementPolicy>),
+    make: &dyn Fn() -> Chained,
     mut changes: impl FnMut(usize) -> bool,
 ) -> Vec<String> {
     let mut engine_now = engine(header, make());
@@ -214,8 +218,7 @@ fn every_built_in_chain_goes_on_byte_for_byte_from_snapshots_at_random_steps() {
     let (header, steps) = demo();
     assert!(steps.len() > 300, "{}", steps.len());
     let flaky_ones = [OnFailure::Hold, OnFailure::Skip, OnFailure::Fallback, OnFailure::Closed];
-    let mut chains: Vec<(String, Box<dyn Fn() -> (Scales, Box<dyn PlacementPolicy>)>)> =
-        vec![("native".to_owned(), Box::new(native))];
+    let mut chains: Vec<(String, Make)> = vec![("native".to_owned(), Box::new(native))];
     let packages = Packages::load(&sandbox());
     chains.push(("sandboxed".to_owned(), Box::new(move || packages.chain())));
     for mode in flaky_ones {

@@ -322,7 +322,7 @@ proptest! {
             was_ready |= view.ready >= enough;
             let (least, most) = allowed(life, was_ready);
             assert!((least..=most).contains(&view.desired), "at {second}: {} in {least} to {most}", view.desired);
-            for proposal in proposals.take().into_iter().filter(|proposal| !proposal.is_nan()) {
+            for proposal in std::mem::take(&mut *proposals.lock().expect("nobody panics")).into_iter().filter(|proposal| !proposal.is_nan()) {
                 let (least, most) = (f64::from(least), f64::from(before.1.max(most)));
                 assert!((least..=most).contains(&proposal), "at {second}: {proposal} in {least} to {most}");
             }
