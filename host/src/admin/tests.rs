@@ -157,11 +157,7 @@ async fn orders_are_passed_on_and_their_answers_come_back() {
             r#"{"policies": "next.yaml"}"#,
             Order::Swap { policies: Some("next.yaml".into()) },
         ),
-        (
-            "/api/policy/rollback",
-            "{}",
-            Order::Rollback,
-        ),
+        ("/api/policy/rollback", "{}", Order::Rollback),
     ];
     for (path, body, expected) in cases {
         for (reply, status, has) in [

@@ -124,7 +124,8 @@ pub(super) fn run(args: &Arguments, terminal: &Terminal) -> Result<(), Failure> 
             live.admin
         ))?;
         signals.wait().await;
-        terminal.remark("ends: requests that are in are answered first; once more to end at once\n");
+        terminal
+            .remark("ends: requests that are in are answered first; once more to end at once\n");
         let grace = Duration::from_secs(args.grace);
         tokio::select! {
             is_clean = live.stop() => match is_clean {
@@ -217,13 +218,12 @@ fn setting(args: &Arguments, terminal: &Terminal) -> Result<Setting, Failure> {
             files,
             Arc::new(move || {
                 let (files, catalogue) = &reading;
-                read_services(files, catalogue).map(|(services, _)| services).map_err(|failure| text(failure))
+                read_services(files, catalogue)
+                    .map(|(services, _)| services)
+                    .map_err(|failure| text(failure))
             }),
         ),
-        policies: swap::Sources {
-            policies: args.policies.clone(),
-            profile: args.profile.clone(),
-        },
+        policies: swap::Sources { policies: args.policies.clone(), profile: args.profile.clone() },
         shadow: args.shadow.clone(),
         sandboxes: policies::sandboxes()?,
         fleet: (fleet, gpus),
@@ -255,7 +255,8 @@ fn read_services(
         warnings.extend(read.warnings.iter().map(ToString::to_string));
         for service in read.services {
             if all.iter().any(|other| other.name == service.name) {
-                let what = format!("{}: service {} is in another file too", path.display(), service.name);
+                let what =
+                    format!("{}: service {} is in another file too", path.display(), service.name);
                 return Err(Failure::plain(Exit::Input, what));
             }
             all.push(service);
@@ -346,7 +347,9 @@ fn cannot_read(what: &str, path: &Path) -> String {
 
 fn cannot(error: &LiveError) -> Failure {
     let exit = match error {
-        LiveError::State(_) | LiveError::Listen { .. } | LiveError::System { .. } => Exit::Environment,
+        LiveError::State(_) | LiveError::Listen { .. } | LiveError::System { .. } => {
+            Exit::Environment
+        }
         LiveError::Share(_)
         | LiveError::FitsNowhere { .. }
         | LiveError::NoCommand { .. }

@@ -8,7 +8,12 @@ pub(crate) fn header() -> Header {
         api_version: API_VERSION.to_owned(),
         kind: "Journal".to_owned(),
         start: Time::ZERO,
-        options: Options { tick_ms: 2_000, explains: true, gateway_is_always_in_path: true, ..Options::default() },
+        options: Options {
+            tick_ms: 2_000,
+            explains: true,
+            gateway_is_always_in_path: true,
+            ..Options::default()
+        },
         policies: Vec::new(),
         limits: None,
         targets: Vec::new(),

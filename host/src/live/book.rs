@@ -218,7 +218,8 @@ impl Book {
         }
         for spec in engine.specs() {
             let key = (spec.name.service.clone(), spec.name.revision.clone());
-            let revision = *position.get(&key).expect("the engine's targets are made of the book's");
+            let revision =
+                *position.get(&key).expect("the engine's targets are made of the book's");
             let (name, kept) = self.revisions().nth(revision).expect("it was just counted");
             let is_woken = spec.name == first_target(name, kept);
             setup.targets.push(Target { name: spec.name.clone(), revision, is_woken });

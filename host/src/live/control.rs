@@ -347,7 +347,11 @@ impl Control {
                 "" => String::new(),
                 reason => format!(": {reason}"),
             };
-            self.say(Weight::Info, &names[change.target.index()], format!("{from}{}{reason}", change.to));
+            self.say(
+                Weight::Info,
+                &names[change.target.index()],
+                format!("{from}{}{reason}", change.to),
+            );
         }
         for yielded in &plan.yielded {
             let text = format!(
@@ -365,8 +369,10 @@ impl Control {
             self.say(Weight::Warning, &names[unplaced.target.index()], text);
         }
         for failure in &plan.failures {
-            let text =
-                format!("stage {} failed ({}): {}", failure.stage, failure.instead, failure.message);
+            let text = format!(
+                "stage {} failed ({}): {}",
+                failure.stage, failure.instead, failure.message
+            );
             self.say(Weight::Error, "", text);
         }
     }
@@ -401,8 +407,10 @@ impl Control {
                     machine.tell(Event::Pin { target, replicas, until });
                 }
                 self.pins.insert(service.clone(), Pin { replicas, until });
-                let message =
-                    format!("{service} has {replicas} replicas by hand until {}", clock_time(until));
+                let message = format!(
+                    "{service} has {replicas} replicas by hand until {}",
+                    clock_time(until)
+                );
                 self.note(journal, About::Pin, &service, message.clone());
                 Ok(Done { message })
             }
@@ -530,9 +538,8 @@ impl Control {
         }
         let ended = &self.ended;
         let is_gone = |service: &str, number: u32| {
-            let of_it = |name: &TargetName| {
-                name.service == service && name.revision == number.to_string()
-            };
+            let of_it =
+                |name: &TargetName| name.service == service && name.revision == number.to_string();
             let mut its = engine.specs().zip(0..).filter(|(spec, _)| of_it(&spec.name));
             ended.contains(&(service.to_owned(), number))
                 && its.all(|(_, at)| engine.replicas(TargetId(at)).iter().next().is_none())
@@ -618,9 +625,7 @@ fn targets_of(service: &str, kept: &Kept, machine: &Machine) -> Vec<TargetId> {
         pools => pools.iter().map(|pool| pool.name.clone()).collect(),
     };
     let name = first_target(service, kept);
-    let id = |pool: String| {
-        machine.target_of(&TargetName { pool, ..name.clone() }.to_string())
-    };
+    let id = |pool: String| machine.target_of(&TargetName { pool, ..name.clone() }.to_string());
     let mut targets: Vec<TargetId> = pools.into_iter().filter_map(id).collect();
     targets.sort();
     targets

@@ -35,7 +35,7 @@ use crate::engine::{Engine, Options};
 use crate::journal::{Begin, Journal, KeepLimits, Sources};
 use crate::proxy::{self, Gateway};
 use crate::run::run;
-use crate::status::{RunPhase, Rules, Status, StatusBuilder};
+use crate::status::{Rules, RunPhase, Status, StatusBuilder};
 use crate::swap::{self, Making, Refused, Sandboxes, Swapper};
 use book::Book;
 use control::{Control, Offer, Workshop};
@@ -94,7 +94,9 @@ pub enum LiveError {
     #[error(transparent)]
     Share(#[from] CannotShare),
     /// A service fits on no node, even if that is empty.
-    #[error("{service} takes {gpus} GPUs, {memory_gib:.1} GiB of memory and {cpus} CPUs: no node has that")]
+    #[error(
+        "{service} takes {gpus} GPUs, {memory_gib:.1} GiB of memory and {cpus} CPUs: no node has that"
+    )]
     FitsNowhere {
         /// The service.
         service: String,
@@ -177,9 +179,8 @@ impl Live {
         let supervised = Supervisor::start(children, state, runtime.clone())
             .map_err(system("child processes"))?;
 
-        let bind = |address| {
-            proxy::bind(address).map_err(|source| LiveError::Listen { address, source })
-        };
+        let bind =
+            |address| proxy::bind(address).map_err(|source| LiveError::Listen { address, source });
         let (listening, admin_listening) = (bind(setting.listen)?, bind(setting.admin.0)?);
         let local = |listener: &tokio::net::TcpListener, address| {
             listener.local_addr().map_err(|source| LiveError::Listen { address, source })
@@ -201,12 +202,8 @@ impl Live {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             is_dry_run: setting.is_dry_run,
         };
-        let options = Options {
-            explains: true,
-            makes_room: true,
-            keeps_s: KEEPS_S,
-            ..Options::default()
-        };
+        let options =
+            Options { explains: true, makes_room: true, keeps_s: KEEPS_S, ..Options::default() };
         let targets = book.targets(&cut, |_, _| 0);
         let making = Making { options, targets, sandboxes: setting.sandboxes };
         let started_at = clock.now();
@@ -302,14 +299,24 @@ impl Live {
             let over = over.subscribe();
             move || watch_files(&files, &read, &offers_in, &nudge, &over)
         });
-            let gateway = runtime.spawn(async move {
+        let gateway = runtime.spawn(async move {
             let shutdown = async move {
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
             proxy::serve(listening, gateway, shutdown).await
         });
         phase.send_replace(RunPhase::Running);
-        Ok(Live { address, admin: admin_address, status, stop, over, phase, gateway, control, ended })
+        Ok(Live {
+            address,
+            admin: admin_address,
+            status,
+            stop,
+            over,
+            phase,
+            gateway,
+            control,
+            ended,
+        })
     }
 
     /// Ends it in good order: no request is taken in any more, those that are in are answered, then the children end. Whether all were
@@ -421,7 +428,8 @@ fn check(services: &[Service], cut: &Cut) -> Result<(), LiveError> {
 fn places(cut: &Cut, gpus_of: &BTreeMap<String, Vec<Gpu>>) -> Vec<Place> {
     let place = |part: &shares::Part| {
         let node = part.machine.node.clone();
-        let declared = || gpus::declared(part.first_gpu + part.gpus, &node.gpu_class, part.gpu_memory_bytes);
+        let declared =
+            || gpus::declared(part.first_gpu + part.gpus, &node.gpu_class, part.gpu_memory_bytes);
         let all = gpus_of.get(&part.of).cloned().unwrap_or_else(declared);
         let own = all.into_iter().skip(part.first_gpu as usize).take(part.gpus as usize).collect();
         Place::new(node, own, cut.parts_per_gpu)

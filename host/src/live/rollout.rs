@@ -109,14 +109,15 @@ impl Rollouts {
             .collect();
         let (to, is_placed) = (under.to, new.pending == 0 || new.ready + new.starting > 0);
         under.no_room_since = if is_placed { None } else { under.no_room_since.or(Some(now)) };
-        let has_no_room =
-            under.no_room_since.is_some_and(|since| now.since(since) >= NO_ROOM_MS);
+        let has_no_room = under.no_room_since.is_some_and(|since| now.since(since) >= NO_ROOM_MS);
         let told = if !old.iter().any(|seen| seen.is_there()) {
             format!("revision {to} takes its requests: the one before has no replicas")
         } else if new.ready >= under.floor.max(1) {
             format!("revision {to} takes {} of its requests: {} ready", of_all(share), new.ready)
         } else if has_no_room {
-            format!("there is no room for two revisions: the one before leaves, then revision {to} starts; requests wait meanwhile")
+            format!(
+                "there is no room for two revisions: the one before leaves, then revision {to} starts; requests wait meanwhile"
+            )
         } else {
             return todo;
         };
@@ -178,9 +179,8 @@ mod tests {
     fn without_room_for_both_the_old_one_leaves_first_even_where_a_canary_was_wanted() {
         let mut rollouts = rolling();
         let new = Seen { pending: 2, ..NONE };
-        let mut at = |ms| {
-            shares(&rollouts.next(Time(ms), "chat", &[(1, false, OLD), (2, false, new)], 10))
-        };
+        let mut at =
+            |ms| shares(&rollouts.next(Time(ms), "chat", &[(1, false, OLD), (2, false, new)], 10));
         assert_eq!([at(1_000), at(5_999), at(6_000)], [vec![], vec![], vec![100]]);
     }
 

@@ -36,7 +36,9 @@ pub struct Cut {
 
 /// Services that cannot share a machine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{sharing} takes a share of a GPU and {whole} takes {gpus} GPUs: where some are shared, no service can take several")]
+#[error(
+    "{sharing} takes a share of a GPU and {whole} takes {gpus} GPUs: where some are shared, no service can take several"
+)]
 pub struct CannotShare {
     /// A service with a share.
     pub sharing: String,
@@ -67,7 +69,11 @@ impl Cut {
             Some(_) => fleet.machines.iter().flat_map(each_gpu).collect(),
         };
         parts.sort_by(|one, other| one.machine.node.name.cmp(&other.machine.node.name));
-        Ok(Cut { fleet: fleet.clone(), parts, parts_per_gpu: if sharing.is_some() { PARTS } else { 1 } })
+        Ok(Cut {
+            fleet: fleet.clone(),
+            parts,
+            parts_per_gpu: if sharing.is_some() { PARTS } else { 1 },
+        })
     }
 
     /// What a replica of `service` takes, counted as the nodes are.

@@ -46,9 +46,8 @@ pub(super) fn world(
     let totals = requests.into_iter().map(|(service, [served, expired, failed, refused])| {
         RequestTotals { service: service.to_owned(), served, expired, failed, refused }
     });
-    let yielded = engine.specs().zip(0..).filter(|(_, at)| {
-        engine.has_yielded(crate::engine::TargetId(*at))
-    });
+    let yielded =
+        engine.specs().zip(0..).filter(|(_, at)| engine.has_yielded(crate::engine::TargetId(*at)));
     World {
         phase: *control.phase.borrow(),
         fake: fake.map(|(name, _)| name.to_owned()).collect(),
@@ -125,8 +124,11 @@ pub(super) fn taken(machine: &Machine) -> Vec<(String, f64, f64)> {
 
 /// What changed about services, in words.
 pub(super) fn changed(changed: &Changed) -> String {
-    let revised: Vec<String> =
-        changed.revised.iter().map(|(name, number)| format!("{name} (revision {number})")).collect();
+    let revised: Vec<String> = changed
+        .revised
+        .iter()
+        .map(|(name, number)| format!("{name} (revision {number})"))
+        .collect();
     let parts = [
         ("new", &changed.added),
         ("gone", &changed.removed),
@@ -194,7 +196,8 @@ pub(super) fn swap(entry: &Entry) -> SwapStatus {
             What::WentBack | What::RolledBack => SwapOutcome::RolledBack,
         },
         message: why.unwrap_or_else(|| {
-            let tried = format!("{}; {} of {} steps differ", entry.by, entry.differences, entry.steps);
+            let tried =
+                format!("{}; {} of {} steps differ", entry.by, entry.differences, entry.steps);
             std::iter::once(tried).chain(entry.told.iter().cloned()).collect::<Vec<_>>().join("; ")
         }),
     }
@@ -209,7 +212,8 @@ fn policies(control: &Control, engine: &Engine) -> Vec<PolicyStatus> {
     };
     let swaps = control.swapper.history().entries();
     let since = swaps.filter(|entry| entry.what != What::Refused).last().map(|entry| entry.at);
-    let shadows = control.shadow.as_ref().map(|(path, shadow)| (path, shadow.policies(), shadow.run()));
+    let shadows =
+        control.shadow.as_ref().map(|(path, shadow)| (path, shadow.policies(), shadow.run()));
     let shadow_of = |stage: &str| {
         let (path, digests, run) = shadows.as_ref()?;
         Some(ShadowStatus {

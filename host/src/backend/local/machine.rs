@@ -330,8 +330,7 @@ impl Machine {
             }
             Told::Failed { reason, .. } => {
                 let was_to_end = matches!(replica.stage, Stage::Draining(..) | Stage::Ending(_));
-                let phase =
-                    if was_to_end { Phase::Gone } else { Phase::Failed { reason } };
+                let phase = if was_to_end { Phase::Gone } else { Phase::Failed { reason } };
                 self.forget(id, phase);
             }
             Told::Ended { .. } => self.forget(id, Phase::Gone),
