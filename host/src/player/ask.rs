@@ -110,8 +110,7 @@ mod tests {
 
     #[test]
     fn an_address_is_completed_and_names_the_service_where_it_is_asked_to() {
-        let ask =
-            Ask { service: 0, name: "chat".into(), work: Work::Tokens { prompt: 2, output: 7 } };
+        let ask = Ask { name: "chat".into(), work: Work::Tokens { prompt: 2, output: 7 } };
         for (address, host, path, header) in [
             ("http://127.0.0.1:8080", None, "/v1/completions", "127.0.0.1:8080"),
             ("http://gate/", Some("{service}.local"), "/v1/completions", "chat.local"),

@@ -50,7 +50,7 @@ fn digests_are_cut_for_people() {
 
 /// An engine without stages: the initial scale stands.
 fn engine(specs: &[(&str, u32)]) -> Engine {
-    let options = Options { tick_ms: 2_000, explains: true, gateway_is_always_in_path: true };
+    let options = Options { tick_ms: 2_000, explains: true, ..Options::default() };
     let placement = NativePlacement::<tidegate_affinity::Affinity>::new("affinity");
     let mut engine =
         Engine::new(options, Vec::new(), Box::new(placement), None).expect("it says what it wants");
