@@ -121,7 +121,12 @@ pub(super) fn recorded(
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let (changed, theirs) = named_over(other, world, None, chain.clone())?;
-    let of = |name, world, chain| Side { name, load: Offered::Recorded(then, world), chain };
+    let of = |name, world, chain| Side {
+        name,
+        load: Offered::Recorded(then, world),
+        chain,
+        swaps: Vec::new(),
+    };
     let sides = [of("then", world.clone(), chain), of(other, changed, theirs)];
     let bar = terminal.progress(Some(0));
     let compared = compared(&sides, &[], &bar, terminal)?;
@@ -136,6 +141,27 @@ pub(super) fn recorded(
     policies_decided([("A", &compared.a), ("B", &compared.b)])
 }
 
+/// A chain of policies that takes over at a moment, and how its file was named.
+pub(super) type Swap = (Time, String, PoliciesDefinition);
+
+/// Runs a load twice: with `chain` alone, and with `swaps` that take over in the middle. How the two differ.
+pub(super) fn rehearsed(
+    inputs: &Inputs,
+    chain: &PoliciesDefinition,
+    swaps: &[Swap],
+    terminal: &Terminal,
+) -> Result<Comparison, Failure> {
+    let side = |name, swaps: &[Swap]| Side {
+        name,
+        load: Offered::Files(inputs.clone()),
+        chain: chain.clone(),
+        swaps: swaps.to_vec(),
+    };
+    let sides = [side("without the swap", &[]), side("with it", swaps)];
+    let bar = terminal.progress(Some(0));
+    compared(&sides, &[], &bar, terminal).map(|compared| compared.comparison)
+}
+
 /// Where a side's load is from.
 enum Offered<'a> {
     Files(Inputs),
@@ -148,6 +174,7 @@ struct Side<'a> {
     name: &'a str,
     load: Offered<'a>,
     chain: PoliciesDefinition,
+    swaps: Vec<Swap>,
 }
 
 /// Both runs, and how they differ.
@@ -244,6 +271,7 @@ fn named_over(
             Part::Profile => {
                 has_profile = true;
                 part.clone_into(&mut world.profile);
+                world.names_profile = true;
             }
             Part::Policies => {
                 has_policies = true;
@@ -263,7 +291,7 @@ impl<'a> Side<'a> {
     fn read(name: &'a str, args: &Args) -> Result<Side<'a>, Failure> {
         let (world, chain) = named(name, &args.world, args.stage.as_deref())?;
         let load = Offered::Files(Inputs { traces: args.traces.clone(), world });
-        Ok(Side { name, load, chain })
+        Ok(Side { name, load, chain, swaps: Vec::new() })
     }
 
     fn replay(&self) -> Result<Replay, Failure> {
@@ -272,7 +300,12 @@ impl<'a> Side<'a> {
             Offered::Recorded(then, world) => journal::setting(then, world)?,
         };
         let policies: Policies = policies::load(&self.chain)?;
-        Replay::new(setting, policies).map_err(|error| self.cannot(&error))
+        let mut replay = Replay::new(setting, policies).map_err(|error| self.cannot(&error))?;
+        for (at, named, chain) in &self.swaps {
+            let policies = policies::load(chain)?;
+            replay.swap(*at, named, policies).map_err(|error| self.cannot(&error))?;
+        }
+        Ok(replay)
     }
 
     fn cannot(&self, error: &ReplayError) -> Failure {
@@ -309,7 +342,7 @@ impl<'a> Side<'a> {
     fn stand(&self, at: Time, target: TargetId) -> Result<Stand, Failure> {
         let mut replay = self.replay()?;
         replay.end_after(at);
-        replay.engine().watch(target);
+        replay.watch(target);
         let mut stand = None;
         let mut watch = |engine: &mut Engine, _: &Observation, plan: &Plan| {
             if plan.at == at {
