@@ -299,14 +299,14 @@ fn begun(header: &Header) -> Engine {
 /// Writes a run of what `steps` saw into a folder, as a live one is: in small segments, with a snapshot wherever one is wanted.
 fn run_live(place: &Path, header: &Header, steps: &[Step]) {
     let mut engine = begun(header);
-    let limits = KeepLimits { segment_bytes: 3_000, ..KeepLimits::default() };
+    let limits = KeepLimits { segment_bytes: 2_000, ..KeepLimits::default() };
     let mut live = Journal::live(place, limits, Begin::first(header.clone())).expect("a thread");
     for (nth, step) in steps.iter().enumerate() {
         let plan = engine.step(&step.seen);
         live.record(&step.seen, &plan);
         // A minute of a machine that has much else to do, until the thread has seen what it was given.
         let mut patience = 60_000;
-        while nth % 60 == 59 && !live.wants_snapshot() && patience > 0 {
+        while nth % 40 == 39 && !live.wants_snapshot() && patience > 0 {
             std::thread::sleep(std::time::Duration::from_millis(1));
             patience -= 1;
         }

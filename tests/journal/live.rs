@@ -103,7 +103,7 @@ impl Place {
         let addresses: Vec<String> = first
             .split("http://")
             .skip(1)
-            .map(|rest| rest.trim_end().trim_end_matches("; page and metrics at ").to_owned())
+            .filter_map(|rest| rest.split([';', '\n']).next().map(str::to_owned))
             .collect();
         let mut up =
             Up { child, address: String::new(), admin: String::new(), lines, said: Vec::new() };

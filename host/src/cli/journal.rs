@@ -11,6 +11,7 @@ use super::{compare, inputs, policies};
 use crate::again::recorded::{Recorded, recorded};
 use crate::again::rehearsal::{Planned, Rehearsal, RehearsalError, Rehearsed};
 use crate::again::{Account, AgainError, Decider, Taken};
+use crate::chain::Chain;
 use crate::definitions::model::Catalogue;
 use crate::definitions::node::Fleet;
 use crate::definitions::policies::{PoliciesDefinition, PolicyRef, StageDefinition};
@@ -82,6 +83,8 @@ struct Components {
     known: Vec<(String, PolicyRef)>,
     /// A folder of segments, or the one that a file is in.
     beside: PathBuf,
+    /// What decided last: what of it decides on is not loaded once more.
+    last: Option<Chain>,
 }
 
 impl Components {
@@ -106,7 +109,7 @@ impl Components {
             }
         }
         let beside = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
-        Ok(Components { known, beside: beside.to_owned() })
+        Ok(Components { known, beside: beside.to_owned(), last: None })
     }
 
     fn find(&self, stage: &str, digest: &str) -> Result<PolicyRef, Failure> {
@@ -180,8 +183,11 @@ impl Components {
     }
 
     /// An engine with the policies of a journal, found by their digests.
-    fn engine(&self, header: &Header) -> Result<Engine, Failure> {
-        let loaded = policies::load(&self.chain(header)?)?;
+    fn engine(&mut self, header: &Header) -> Result<Engine, Failure> {
+        let known: Vec<&Chain> = self.last.iter().collect();
+        let chain = policies::loaded(&self.chain(header)?, &known)?;
+        let loaded = chain.policies();
+        self.last = Some(chain);
         let stages: Vec<Stage> = loaded.stages.into_iter().map(|(stage, _)| stage).collect();
         Engine::new(header.options.clone(), stages, loaded.placement.0, loaded.fallback).map_err(
             |error| {
@@ -266,7 +272,7 @@ pub(super) fn replay(args: &args::Replay, terminal: &Terminal) -> Result<(), Fai
 /// The swaps that are to be rehearsed, loaded.
 fn planned(texts: &[String], start: Time) -> Result<Vec<Planned>, Failure> {
     let load = |(at, named, chain): compare::Swap| {
-        Ok(Planned { at, named, chain: policies::loaded(&chain)? })
+        Ok(Planned { at, named, chain: policies::loaded(&chain, &[])? })
     };
     super::replay::swaps(texts, start)?.into_iter().map(load).collect()
 }

@@ -19,13 +19,13 @@ use crate::swap::Sandboxes;
 
 /// Loads all that `chain` names.
 pub(super) fn load(chain: &PoliciesDefinition) -> Result<Policies, Failure> {
-    loaded(chain).map(|chain| chain.policies())
+    loaded(chain, &[]).map(|chain| chain.policies())
 }
 
-/// The same, to make policies of as often as they are wanted.
-pub(super) fn loaded(chain: &PoliciesDefinition) -> Result<Chain, Failure> {
+/// The same, to make policies of as often as they are wanted. What one of the chains `known` has is not loaded once more.
+pub(super) fn loaded(chain: &PoliciesDefinition, known: &[&Chain]) -> Result<Chain, Failure> {
     let sandbox = sandbox(chain.limits.clone())?;
-    Chain::load(chain, &sandbox, &[]).map_err(|error| refused(&error))
+    Chain::load(chain, &sandbox, known).map_err(|error| refused(&error))
 }
 
 /// The scaling policies that `chain` names, to be made anew for each recording that they are held to.

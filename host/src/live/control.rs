@@ -401,6 +401,13 @@ impl Control {
         }
     }
 
+    /// The run is over: what became of requests since the last step goes to the journal, too.
+    pub(super) fn finish(&mut self, journal: &mut Journal<'_>) {
+        while !self.fates.is_empty() {
+            self.keep_fates(self.clock.now(), journal);
+        }
+    }
+
     fn carry_out(
         &mut self,
         order: Order,

@@ -352,6 +352,7 @@ fn loop_on_its_own(
         // Each child has its own grace, after which it is killed.
         let _ = tokio::time::timeout(LAST_GRACE, machine.end()).await;
     });
+    control.finish(&mut journal);
     journal.finish();
 }
 
