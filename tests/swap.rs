@@ -58,8 +58,8 @@ fn making() -> Making {
         options: Options {
             tick_ms: 0,
             explains: true,
-            gateway_is_always_in_path: true,
             keeps_s: 600,
+            ..Options::default()
         },
         targets: targets_of(services.expect("they are in order").services),
         sandboxes: Arc::new(|limits| Ok(Sandbox::new(limits)?.in_process().with_cache(cache()))),
