@@ -172,6 +172,8 @@ async fn a_server_is_ready_when_it_answers_and_ends_when_it_is_asked() {
     assert!(logged.contains(&format!("stdout on {port} for chat\n")), "{logged}");
     assert!(logged.contains("stderr careful\n"), "{logged}");
     assert_eq!(child.last_lines().1, ["careful"]);
+    world.supervisor.close().await;
+    assert_eq!(stale(world.folder.path()), None, "it ended in order");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -94,7 +94,7 @@ fn a_predictors_container_says_what_runs_as_kubernetes_has_it() {
     );
     assert_eq!(
         warned(&text),
-        "models/s.yaml:13: spec.predictor.containers[0].env[1].valueFrom.secretKeyRef is left out: there is nothing here to take it from"
+        "models/s.yaml:14: spec.predictor.containers[0].env[1].valueFrom.secretKeyRef is left out: there is nothing here to take it from"
     );
     let told_where =
         container("      command: [sh, -c, 'serve $PORT']\n      ports: [{containerPort: 8080}]\n");
