@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::failure::{Exit, Failure};
+use crate::check;
+pub(super) use crate::check::fault_told as told;
 use crate::definitions::policies::{PoliciesDefinition, PolicyRef, StageDefinition};
 use crate::engine::{BindTargetError, OnFailure, Stage};
 use crate::parity;
+use crate::policy;
 use crate::policy::native::NativePlacement;
-use crate::policy::wire::Fault;
-use crate::policy::{
-    BindError, Limits, LoadError, Package, PlacementPolicy, Sandbox, ScalingPolicy, builtin,
-};
+use crate::policy::{Limits, LoadError, Package, PlacementPolicy, Sandbox, ScalingPolicy, builtin};
 use crate::replay::Policies;
 
 /// Loads all that `chain` names.
@@ -32,7 +32,7 @@ pub(super) fn load(chain: &PoliciesDefinition) -> Result<Policies, Failure> {
 }
 
 /// The scaling policies that `chain` names, to be made anew for each recording that they are held to.
-pub(super) fn chain(chain: &PoliciesDefinition) -> Result<parity::Chain, Failure> {
+pub(super) fn chain(chain: &PoliciesDefinition) -> Result<parity::HeldChain, Failure> {
     let sandbox = sandbox(chain.limits.clone())?;
     let mut links = Vec::with_capacity(chain.scaling.len());
     for definition in &chain.scaling {
@@ -41,7 +41,7 @@ pub(super) fn chain(chain: &PoliciesDefinition) -> Result<parity::Chain, Failure
         let (name, settings) = (definition.name.clone(), definition.settings.clone());
         links.push(parity::Link { name, settings, policy });
     }
-    Ok(parity::Chain::new(links))
+    Ok(parity::HeldChain::new(links))
 }
 
 /// The sandbox of this process, with a cache of machine code where the user has a folder for such things.
@@ -127,8 +127,12 @@ pub(super) fn bytes(named: &PolicyRef, limits: &Limits) -> Result<Cow<'static, [
     match named {
         PolicyRef::Builtin(name) => builtin::builtin(name).map(Cow::Borrowed).ok_or_else(|| {
             let known: Vec<&str> = builtin::names().collect();
-            Failure::plain(Exit::Input, format!("no policy {name} is built in"))
-                .hint(format!("there are {}", known.join(", ")))
+            Failure::plain(Exit::Input, format!("no policy {name} is built in")).hint(
+                match tidegate_settings::nearest(name, builtin::names()) {
+                    Some(nearest) => format!("did you mean builtin:{nearest}?"),
+                    None => format!("there are {}", known.join(", ")),
+                },
+            )
         }),
         PolicyRef::File(path) => read(path, limits).map(Cow::Owned),
     }
@@ -136,22 +140,15 @@ pub(super) fn bytes(named: &PolicyRef, limits: &Limits) -> Result<Cow<'static, [
 
 /// Reads a component file, but no more than a byte beyond what is allowed.
 pub(super) fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, Failure> {
-    use std::io::Read as _;
-    let fails = |error: &std::io::Error| {
-        Failure::new(Exit::Input, format!("cannot read the policy {}", path.display()), error)
-    };
-    let mut component = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| {
-            file.take((limits.package_bytes as u64).saturating_add(1)).read_to_end(&mut component)
-        })
-        .map_err(|error| fails(&error))?;
-    Ok(component)
+    policy::load::read(path, limits).map_err(|error| {
+        Failure::new(Exit::Input, format!("cannot read the policy {}", path.display()), &error)
+    })
 }
 
 pub(super) fn cannot_load(named: &PolicyRef, error: &LoadError) -> Failure {
-    let failure =
-        Failure::new(Exit::Policy, format!("cannot load the policy {}", shown(named)), error);
+    // A file that is no component at all is a slip in a path, not a policy that misbehaves.
+    let exit = if error.is_of_no_component() { Exit::Input } else { Exit::Policy };
+    let failure = Failure::new(exit, format!("cannot load the policy {}", shown(named)), error);
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,
@@ -167,26 +164,12 @@ fn shown(named: &PolicyRef) -> String {
 
 /// The exit code for settings that a policy did not take: they are wrong, or the policy itself failed over them.
 pub(super) fn exit_of(error: &BindTargetError) -> Exit {
-    match error {
-        BindTargetError::Settings { source: BindError::Faults(_), .. }
-        | BindTargetError::Input { .. } => Exit::Input,
-        BindTargetError::Settings { source: BindError::Call(_), .. }
-        | BindTargetError::Init { .. } => Exit::Policy,
-    }
+    if error.is_by_policy() { Exit::Policy } else { Exit::Input }
 }
 
-/// The faults that a policy found in settings, each a line.
-pub(super) fn faults_of(error: &BindTargetError) -> Vec<String> {
-    let BindTargetError::Settings { source: BindError::Faults(faults), .. } = error else {
-        return Vec::new();
-    };
-    faults.iter().map(told).collect()
-}
-
-/// A fault on a line.
-pub(super) fn told(fault: &Fault) -> String {
-    match fault.path.as_str() {
-        "" => fault.message.clone(),
-        path => format!("{path}: {}", fault.message),
-    }
+/// The faults that a policy found in settings, each a line; with its place, where the settings stand in a policies file.
+pub(super) fn faults_of(error: &BindTargetError, file: Option<&Path>) -> Vec<String> {
+    let Some((stage, faults)) = error.faults() else { return Vec::new() };
+    let placed = file.map_or(Vec::new(), |file| check::faults_in_settings(file, stage, faults));
+    if placed.is_empty() { faults.iter().map(told).collect() } else { placed }
 }

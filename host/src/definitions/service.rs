@@ -95,8 +95,7 @@ pub fn read(path: &Path, catalogue: &Catalogue) -> Result<Read, DefinitionError>
 ///
 /// When anything in it is wrong; all faults are told.
 pub fn parse(text: &str, file: &str, catalogue: &Catalogue) -> Result<Read, DefinitionError> {
-    let documents = tree::parse(text, file)?;
-    let mut notes = Notes::new(file);
+    let (documents, mut notes) = tree::parse(text, file)?;
     let mut catalogue = catalogue.clone();
     let roots: Vec<At<'_>> = documents.iter().map(At::root).collect();
     for root in roots.iter().filter(|root| is_of(root, API_VERSION, model::KIND)) {
