@@ -608,11 +608,10 @@ fn a_file_name_is_shown_without_what_a_terminal_would_obey() {
 #[test]
 fn a_service_without_load_is_told_what_to_write_for_the_load_that_no_service_wants() {
     let services = own("Services", "services:\n- {name: chat, model: opt-30b}\n");
-    let folder =
-        Folder::with(&[("s.yaml", &services), ("t.csv", "t_s,service,duration_s\n0,llm,1\n")]);
+    let folder = Folder::with(&[("s.yaml", &services), ("t.csv", "t_s,duration_s\n0,1\n")]);
     assert_snapshot!(folder.check(&["s.yaml", "t.csv"]), @r#"
     s.yaml:4: warning: service chat: no trace has the load of chat
-      hint: if the load of llm is its, annotate that with tidegate.dev/trace: "llm"
+      hint: if the load of t is its, annotate that with tidegate.dev/trace: "t"
     s.yaml: 1 service, in order but for 1 warning
     t.csv: load of 1 service, 0:00:00 long, in order
     1 warning in 2 files
@@ -626,8 +625,7 @@ fn a_replay_tells_faults_of_settings_as_a_check_does() {
         "Policies",
         "scaling:\n- policy: builtin:knative\n- policy: builtin:scale-to-zero\n  name: zero\n  settings:\n    grace: 3\n",
     );
-    let folder =
-        Folder::with(&[("p.yaml", &policies), ("t.csv", "t_s,service,duration_s\n0,a,1\n")]);
+    let folder = Folder::with(&[("p.yaml", &policies), ("t.csv", "t_s,duration_s\n0,1\n")]);
     let told = |line: &[&str]| {
         let done = folder.run(line, "");
         let code = done.status.code().expect("no signal ended it");
@@ -637,7 +635,7 @@ fn a_replay_tells_faults_of_settings_as_a_check_does() {
     let line = ["replay", "t.csv", "--policies", "p.yaml", "--quiet"];
     assert_snapshot!(told(&line), @r"
     error: cannot replay t.csv
-    cause: zero does not accept the settings of a
+    cause: zero does not accept the settings of t
     cause: a fault in the settings
     cause: p.yaml:8: scaling[1].settings.grace: unknown field `grace`, there are no fields
     exit code 2
