@@ -23,7 +23,7 @@ pub(super) fn run(args: &args::Replay, terminal: &Terminal) -> Result<(), Failur
     let setting = inputs::read(&args.inputs)?;
     let chain = inputs::policies(&args.inputs.world)?;
     let named = setting.traces.join(", ");
-    let fails = |error: ReplayError| inputs::cannot_replay(&named, &error);
+    let fails = |error: ReplayError| inputs::cannot_replay(&named, &args.inputs.world, &error);
     let replay = Replay::new(setting, chain).map_err(fails)?;
     for warning in replay.warnings() {
         terminal.remark(&format!("warning: {warning}\n"));
