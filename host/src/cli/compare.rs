@@ -9,10 +9,9 @@ use indicatif::ProgressBar;
 
 use super::args::{Inputs, Output, World};
 use super::failure::{Exit, Failure};
-use super::inputs;
-use super::journal;
 use super::output::{Terminal, write_file};
 use super::suites::Maker;
+use super::{inputs, journal, policies};
 use crate::again::recorded::Recorded;
 use crate::compare::side::{self, NamedSide, SideError};
 use crate::compare::{Comparison, Gate, Parting, Stand, Trail};
@@ -128,7 +127,12 @@ pub(super) fn recorded(
     let maker = Maker::default();
     let of = |name, world, chain| {
         let chain = maker.loaded(chain)?;
-        Ok::<_, Failure>(Side { name, load: Offered::Recorded(then, world), chain })
+        Ok::<_, Failure>(Side {
+            name,
+            load: Offered::Recorded(then, world),
+            chain,
+            swaps: Vec::new(),
+        })
     };
     let sides = [of("then", world.clone(), chain)?, of(other, changed, theirs)?];
     let bar = terminal.progress(Some(0));
@@ -144,6 +148,28 @@ pub(super) fn recorded(
     policies_decided([("A", &compared.a), ("B", &compared.b)])
 }
 
+/// A chain of policies that takes over at a moment, and how its file was named.
+pub(super) type Swap = (Time, String, PoliciesDefinition);
+
+/// Runs a load twice: with `chain` alone, and with `swaps` that take over in the middle. How the two differ.
+pub(super) fn rehearsed(
+    inputs: &Inputs,
+    chain: &PoliciesDefinition,
+    swaps: &[Swap],
+    terminal: &Terminal,
+) -> Result<Comparison, Failure> {
+    let chain = Maker::default().loaded(chain.clone())?;
+    let side = |name, swaps: &[Swap]| Side {
+        name,
+        load: Offered::Files(inputs.clone()),
+        chain: chain.clone(),
+        swaps: swaps.to_vec(),
+    };
+    let sides = [side("without the swap", &[]), side("with it", swaps)];
+    let bar = terminal.progress(Some(0));
+    compared(&sides, &[], &bar, terminal).map(|compared| compared.comparison)
+}
+
 /// Where a side's load is from.
 enum Offered<'a> {
     Files(Inputs),
@@ -156,6 +182,7 @@ struct Side<'a> {
     name: &'a str,
     load: Offered<'a>,
     chain: Chain,
+    swaps: Vec<Swap>,
 }
 
 /// Both runs, and how they differ.
@@ -242,6 +269,7 @@ fn named_over(
     let mut world = world.clone();
     if let Some(profile) = named.profile {
         world.profile = profile;
+        world.names_profile = true;
     }
     let has_policies = named.policies.is_some();
     if has_policies {
@@ -259,7 +287,7 @@ impl<'a> Side<'a> {
         let (world, definition) = named(name, &args.world, args.stage.as_deref())?;
         let chain = maker.loaded(definition)?;
         let load = Offered::Files(Inputs { traces: args.traces.clone(), world });
-        Ok(Side { name, load, chain })
+        Ok(Side { name, load, chain, swaps: Vec::new() })
     }
 
     fn replay(&self) -> Result<Replay, Failure> {
@@ -267,8 +295,13 @@ impl<'a> Side<'a> {
             Offered::Files(inputs) => inputs::read(inputs)?,
             Offered::Recorded(then, world) => journal::setting(then, world)?,
         };
-        Replay::new(setting, self.chain.policies(&Recordings::new()))
-            .map_err(|error| self.cannot(&error))
+        let policies = self.chain.policies(&Recordings::new());
+        let mut replay = Replay::new(setting, policies).map_err(|error| self.cannot(&error))?;
+        for (at, named, chain) in &self.swaps {
+            let policies = policies::load(chain)?;
+            replay.swap(*at, named, policies).map_err(|error| self.cannot(&error))?;
+        }
+        Ok(replay)
     }
 
     fn cannot(&self, error: &ReplayError) -> Failure {
@@ -306,7 +339,7 @@ impl<'a> Side<'a> {
     fn stand(&self, at: Time, target: TargetId) -> Result<Stand, Failure> {
         let mut replay = self.replay()?;
         replay.end_after(at);
-        replay.engine().watch(target);
+        replay.watch(target);
         let mut stand = None;
         let mut watch = |engine: &mut Engine, _: &Observation, plan: &Plan| {
             if plan.at == at {

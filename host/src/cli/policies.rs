@@ -18,8 +18,13 @@ use crate::swap::Sandboxes;
 
 /// Loads all that `chain` names.
 pub(super) fn load(chain: &PoliciesDefinition) -> Result<Policies, Failure> {
+    loaded(chain).map(|chain| chain.policies())
+}
+
+/// The same, to make policies of as often as they are wanted.
+pub(super) fn loaded(chain: &PoliciesDefinition) -> Result<Chain, Failure> {
     let sandbox = sandbox(chain.limits.clone())?;
-    Chain::load(chain, &sandbox, &[]).map(|chain| chain.policies()).map_err(|error| refused(&error))
+    Chain::load(chain, &sandbox, &[]).map_err(|error| refused(&error))
 }
 
 /// The scaling policies that `chain` names, to be made anew for each recording that they are held to.
