@@ -27,7 +27,7 @@ pub(super) fn run(args: &args::Replay, terminal: &Terminal) -> Result<(), Failur
     let chain = inputs::chain(&args.inputs.world)?;
     let swaps = swaps(&args.swaps, setting.start)?;
     let named = setting.traces.join(", ");
-    let fails = |error: ReplayError| inputs::cannot_replay(&named, &error);
+    let fails = |error: ReplayError| inputs::cannot_replay(&named, &args.inputs.world, &error);
     let mut replay = Replay::new(setting, policies::load(&chain)?).map_err(fails)?;
     for (at, file, chain) in &swaps {
         replay.swap(*at, file, policies::load(chain)?).map_err(fails)?;

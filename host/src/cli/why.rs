@@ -67,7 +67,7 @@ fn of_replay(args: &Args, terminal: &Terminal) -> Result<Why, Failure> {
     let (from, to) = span(args, start)?;
     let named = setting.traces.join(", ");
     let chain = inputs::policies(&inputs.world)?;
-    let fails = |error| inputs::cannot_replay(&named, &error);
+    let fails = |error| inputs::cannot_replay(&named, &args.world, &error);
     let mut replay = Replay::new(setting, chain).map_err(fails)?;
     for warning in replay.warnings() {
         terminal.remark(&format!("warning: {warning}\n"));
@@ -219,7 +219,7 @@ pub(super) fn moment(name: &str, text: &str, start: Time) -> Result<Time, Failur
         Failure::plain(Exit::Input, format!("{name} is {text}, {why}"))
             .hint("as 0:14:24 or 864s since the start, or 2024-01-01T08:30Z by the calendar")
     };
-    match inputs::calendar(text) {
+    match Time::of_calendar(text) {
         None => Err(wrong("expected a time")),
         Some(at) if at < start => Err(wrong("which is before the run begins")),
         Some(at) => Ok(at),
