@@ -304,12 +304,23 @@ mod tests {
 
     #[test]
     fn policies_are_listed_with_what_fails_and_what_a_shadow_would_do() {
-        insta::assert_snapshot!(list(&sample::status()), @"");
+        insta::assert_snapshot!(list(&sample::status()), @r"
+        STAGE          SOURCE                   DIGEST        DECIDES FOR  HEALTH   FAILURES
+        knative        builtin:knative          9f2c41d07be6  6 min        healthy         0
+          in its shadow: policies/surge.wasm 5e5e11aa22bb, 7 of 100 decisions differ; last: llama-3-8b: 5 instead of 3
+        scale-to-zero  policies/retention.wasm  17ab90c2d4e5  6 min        failing         2
+          last failure (hold): out of fuel after 110000 instructions
+        placement      builtin:affinity         c01dfe55a7b2  6 min        healthy         0
+        ");
     }
 
     #[test]
     fn history_is_a_line_an_attempt_with_the_reason_of_a_refusal() {
-        insta::assert_snapshot!(history(&sample::status()), @"");
+        insta::assert_snapshot!(history(&sample::status()), @r"
+        AT (UTC)             OUTCOME  FROM          TO              DIFFER  BY
+        2025-10-09 08:47:00  swapped  77aa00bb11cc  17ab90c2d4e5  3 of 120  a changed file  stage surge is gone, with what it remembered
+        2025-10-09 08:51:50  refused  17ab90c2d4e5  –                    –  a person        policies/next.yaml:7: surge.wasm imports wasi:cli/environment
+        ");
         let none = Status { swaps: Vec::new(), ..sample::status() };
         assert_eq!(history(&none), "nothing was swapped since the start\n");
     }
@@ -317,8 +328,11 @@ mod tests {
     #[test]
     fn what_came_of_a_swap_is_told_in_words() {
         let swapped = sample::status().swaps.swap_remove(0);
-        insta::assert_snapshot!(told(&swapped).join("\n"), @"");
+        insta::assert_snapshot!(told(&swapped).join("\n"), @r"
+        17ab90c2d4e5 decides, no longer 77aa00bb11cc; tried on 120 steps before, 3 decisions differ
+          stage surge is gone, with what it remembered
+        ");
         let same = SwapStatus { outcome: SwapOutcome::Unchanged, told: Vec::new(), ..swapped };
-        insta::assert_snapshot!(told(&same).join("\n"), @"");
+        insta::assert_snapshot!(told(&same).join("\n"), @"nothing is new: 17ab90c2d4e5 decides already");
     }
 }

@@ -420,7 +420,11 @@ mod tests {
             told("embedding-of-everything", "failed: \u{1b}[2Jexit code 1"),
         ];
         let lines = lines.map(|told| line(&told, Log::Text, 9, false));
-        insta::assert_snapshot!(lines.concat(), @"");
+        insta::assert_snapshot!(lines.concat(), @r"
+        08:53:20.123  chat       0 → 1: a request waits
+        08:53:20.123             the policies are refused
+        08:53:20.123  embedding-of-everything  failed: �[2Jexit code 1
+        ");
         let json = line(&told("chat", "x"), Log::Json, 9, true);
         assert_eq!(
             json,
