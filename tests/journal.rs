@@ -1,5 +1,8 @@
 //! Journals that the command line writes, decided again: with the same components, and with the same policies linked natively.
 
+#[path = "journal/live.rs"]
+mod live;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -283,4 +286,162 @@ fn a_live_journal_is_decided_again_and_its_requests_are_load() {
     assert_eq!(exit, Some(0), "{said}");
     assert!(said.contains("what follows is simulated, A too"), "{said}");
     assert!(told.starts_with("A  then\n") && told.contains("\nB  knative\n"), "{told}");
+}
+
+/// An engine with the policies of `header`, as it is when its run begins.
+fn begun(header: &Header) -> Engine {
+    let mut engine = engine(header, sandboxed());
+    let targets = header.targets.iter().cloned().zip(header.counts.iter().copied()).collect();
+    engine.add_counted_targets(header.start, targets).expect("they are bound");
+    engine
+}
+
+/// Writes a run of what `steps` saw into a folder, as a live one is: in small segments, with a snapshot wherever one is wanted.
+fn run_live(place: &Path, header: &Header, steps: &[Step]) {
+    let mut engine = begun(header);
+    let limits = KeepLimits { segment_bytes: 3_000, ..KeepLimits::default() };
+    let mut live = Journal::live(place, limits, Begin::first(header.clone())).expect("a thread");
+    for (nth, step) in steps.iter().enumerate() {
+        let plan = engine.step(&step.seen);
+        live.record(&step.seen, &plan);
+        // A minute of a machine that has much else to do, until the thread has seen what it was given.
+        let mut patience = 60_000;
+        while nth % 60 == 59 && !live.wants_snapshot() && patience > 0 {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            patience -= 1;
+        }
+        if live.wants_snapshot() {
+            let at = step.seen.at;
+            let header = Header { limits: header.limits.clone(), ..Header::of(&engine, at, None) };
+            live.begin(Begin::from_snapshot(at, header, engine.snapshot()));
+        }
+    }
+    assert!(live.finish().is_none());
+}
+
+/// What came of deciding a folder again, which is good.
+fn decided(place: &Path) -> serde_json::Value {
+    let place = place.display().to_string();
+    let (exit, told, said) = tidegate(&["replay", &place, "-o", "json"]);
+    assert_eq!(exit, Some(0), "{said}{}", told.chars().take(4_000).collect::<String>());
+    serde_json::from_str(&told).expect("a document")
+}
+
+#[test]
+fn segments_are_decided_again_over_rotations_a_gap_a_torn_tail_and_a_restart() {
+    let bytes = journal();
+    let (header, steps) = read(&bytes[..]).expect("it has a header");
+    let steps: Vec<Step> = steps.collect::<Result<_, _>>().expect("all steps are whole");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (place, half) = (folder.path(), steps.len() / 2);
+    run_live(place, &header, &steps[..half]);
+    let told = decided(place);
+    let segments = told["segments"].as_u64().expect("a number");
+    assert!(segments >= 4, "{segments}");
+    assert_eq!(told["snapshotsChecked"], segments - 1, "every rotation is held against the engine");
+    assert_eq!((&told["steps"], &told["undecided"]), (&half.into(), &0.into()));
+
+    // The program is started again, after its last segment was torn.
+    let segment = |nth: u64| place.join(format!("{nth:08}.tgj"));
+    let last = std::fs::read(segment(segments)).expect("it is there");
+    std::fs::write(segment(segments), &last[..last.len() - 3]).expect("it is written");
+    let later = Header { start: steps[half].seen.at, ..header.clone() };
+    run_live(place, &later, &steps[half..]);
+    let told = decided(place);
+    assert_eq!((&told["runs"], &told["undecided"]), (&2.into(), &0.into()));
+    assert_eq!(told["gaps"].as_array().map(Vec::len), Some(1));
+    let why = told["gaps"][0]["why"].as_str().expect("a text");
+    assert!(why.contains("cut off") || why.contains("checksum"), "{why}");
+
+    // Without its second segment there is a gap, and what follows goes on from the snapshot after it. One segment alone will do.
+    std::fs::remove_file(segment(2)).expect("it is there");
+    let told = decided(place);
+    assert_eq!(told["gaps"].as_array().map(Vec::len), Some(2));
+    assert_eq!((&told["undecided"], told["difference"].is_null()), (&0.into(), true));
+    let told = decided(&segment(3));
+    assert!(told["steps"].as_u64() > Some(0) && told["gaps"] == serde_json::json!([]));
+}
+
+#[test]
+fn an_engine_that_knows_something_else_than_a_snapshot_is_told_where() {
+    let bytes = journal();
+    let (header, steps) = read(&bytes[..]).expect("it has a header");
+    let steps: Vec<Step> = steps.collect::<Result<_, _>>().expect("all steps are whole");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("run.jsonl");
+    let mut engine = begun(&header);
+    let mut text = Vec::new();
+    let mut written = Journal::new(&mut text, &header);
+    for step in &steps[..20] {
+        let plan = engine.step(&step.seen);
+        written.record(&step.seen, &plan);
+    }
+    let at = steps[19].seen.at;
+    let header = Header { limits: header.limits.clone(), ..Header::of(&engine, at, None) };
+    written.begin(Begin::from_snapshot(at, header, engine.snapshot()));
+    assert!(written.finish().is_none());
+    std::fs::write(&path, &text).expect("it is written");
+    assert_eq!(decided(&path)["snapshotsChecked"], 1);
+
+    let text = String::from_utf8(text).expect("JSON");
+    let begin = text.rfind("\"generation\":20").expect("a snapshot has it");
+    let (before, after) = text.split_at(begin);
+    let after = after.replacen("\"generation\":20", "\"generation\":21", 1);
+    std::fs::write(&path, before.to_owned() + &after).expect("it is written");
+    let (exit, told, _) = tidegate(&["replay", &path.display().to_string()]);
+    assert_eq!(exit, Some(1), "{told}");
+    assert!(told.contains("/generation at 0:"), "{told}");
+}
+
+#[test]
+fn a_swap_that_is_rehearsed_on_a_trace_shows_what_took_over_and_its_journal_decides_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let guest = Path::new(env!("TIDEGATE_GUESTS")).join("office-hours.wasm");
+    let chain = |stage: &str| {
+        format!(
+            "apiVersion: tidegate.dev/v1alpha1\nkind: Policies\nscaling:\n- policy: builtin:knative\n{stage}- policy: builtin:scale-to-zero\n"
+        )
+    };
+    let days = "[monday, tuesday, wednesday, thursday, friday, saturday, sunday]";
+    let stage = format!(
+        "- {{policy: {}, settings: {{minimum: 1, hours: {{from: 0, to: 24, days: {days}}}}}}}\n",
+        guest.display()
+    );
+    std::fs::write(path("next.yaml"), chain(&stage)).expect("it is written");
+    std::fs::write(path("back.yaml"), chain("")).expect("it is written");
+    let (next, back) =
+        (format!("2m={}", path("next.yaml")), format!("0:04:00={}", path("back.yaml")));
+    let (exit, told, said) = tidegate(&[
+        "replay",
+        "fixtures/traces/azure-llm-2023-code.csv.gz",
+        "--until",
+        "6m",
+        "--swap",
+        &next,
+        "--swap",
+        &back,
+        "--journal",
+        &path("run.tgj"),
+    ]);
+    assert_eq!(exit, Some(0), "{said}");
+    for what in [
+        "swap at 0:02:00: ",
+        "  stage office-hours is new\n",
+        "swap at 0:04:00: ",
+        "  stage office-hours is gone, with what it remembered\n",
+        "A  without the swap\n",
+        "B  with it\n",
+    ] {
+        assert!(told.contains(what), "{what}: {told}");
+    }
+    // Its component is looked for beside the journal.
+    let (exit, _, said) = tidegate(&["replay", &path("run.tgj")]);
+    assert_eq!(exit, Some(2), "{said}");
+    let digest = said.split("sha256:").nth(1).and_then(|rest| rest.split(',').next());
+    let name = format!("components/sha256-{}.wasm", digest.expect("it is named"));
+    std::fs::create_dir(path("components")).expect("it is made");
+    std::fs::copy(guest, path(&name)).expect("it is copied");
+    let told = decided(Path::new(&path("run.tgj")));
+    assert_eq!((&told["successions"], &told["snapshotsChecked"]), (&2.into(), &2.into()));
 }

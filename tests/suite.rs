@@ -1,10 +1,15 @@
 //! `tidegate test`, `review`, `accept`, `reject` and `pending` as users type them, in a folder of their own; and the suites of this
 //! repository, held to their snapshots.
 
+#[path = "support/command.rs"]
+mod command;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use insta::assert_snapshot;
+
+use command::text;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the host is a folder of the repository")
@@ -78,18 +83,7 @@ fn without_fuel(line: &str) -> String {
 }
 
 fn tidegate(folder: &Path, line: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .current_dir(folder)
-        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
-        .env_remove("CI")
-        .env_remove("NO_COLOR")
-        .args(line)
-        .output()
-        .expect("it starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("it writes text")
+    command::tidegate(folder, Path::new(env!("CARGO_TARGET_TMPDIR")), line)
 }
 
 /// One case on a step of load, which takes no time to replay.
@@ -869,4 +863,22 @@ fn observations_that_are_a_year_apart_are_refused_with_their_place() {
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
     assert_eq!(done.status.code(), Some(2), "{said}");
     assert!(said.contains("suite.yaml:8: ") && said.contains("no more than 7 days"), "{said}");
+}
+
+#[test]
+fn no_name_of_a_case_commands_a_terminal_or_a_ci_system() {
+    let folder = accepted();
+    let suite = folder.read("suite.yaml");
+    let suite = suite.replace("gpu_minutes < 300", "gpu_minutes < 1");
+    let named = suite.replace("name: a step up", r#"name: "a\e[31m\n::set-env name=x::y%0A#""#);
+    assert_ne!(named, suite, "the case has another name");
+    folder.write("suite.yaml", &named);
+    for form in ["tap", "github", "junit"] {
+        let told = text(&folder.runs(&["test", "-o", form]).stdout);
+        assert!(told.contains("[31m"), "{told:?}");
+        assert!(!told.contains('\u{1b}'), "{told:?}");
+        assert!(!told.lines().any(|line| line.starts_with("::set-env")), "{told:?}");
+        // There a percent sign begins a letter of its own.
+        assert!(form != "github" || told.contains("y%250A"), "{told:?}");
+    }
 }

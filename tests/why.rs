@@ -1,9 +1,14 @@
 //! `tidegate why` as users type it: what stands behind a decision, in a replay and in a journal of it; and `tidegate bench POLICY`.
 
+#[path = "support/command.rs"]
+mod command;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use insta::assert_snapshot;
+
+use command::text;
 
 const LOAD: [&str; 6] = [
     "fixtures/traces/azure-llm-2023-code.csv.gz",
@@ -16,16 +21,7 @@ const LOAD: [&str; 6] = [
 
 fn tidegate(line: &[&str]) -> Output {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("it is in the repository");
-    Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .current_dir(root)
-        .env_remove("NO_COLOR")
-        .args(line)
-        .output()
-        .expect("it starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("it writes text")
+    command::tidegate(root, Path::new(env!("CARGO_TARGET_TMPDIR")), line)
 }
 
 /// What a good run prints, without the digests of components, which are the compiler's doing.

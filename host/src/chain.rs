@@ -74,9 +74,12 @@ impl ChainError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            ChainError::Unknown { .. } => {
+            ChainError::Unknown { name } => {
                 let known: Vec<&str> = builtin::names().collect();
-                Some(format!("there are {}", known.join(", ")))
+                Some(match tidegate_settings::nearest(name, builtin::names()) {
+                    Some(nearest) => format!("did you mean builtin:{nearest}?"),
+                    None => format!("there are {}", known.join(", ")),
+                })
             }
             ChainError::Read { .. } => None,
             ChainError::Load { source, .. } => source.hint(),

@@ -23,8 +23,27 @@ pub struct Outcome {
     pub classes: Vec<ClassOutcome>,
     /// Policies that failed and replicas that found no place, and what was done instead. Equal ones are one, counted over the run.
     pub failures: Vec<FailureNote>,
+    /// Chains of policies that took over in the middle of the run, in order of time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub swaps: Vec<SwapNote>,
     /// What people should know about the input, in order.
     pub warnings: Vec<String>,
+}
+
+/// A chain of policies that took over in the middle of a run, or could not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SwapNote {
+    /// When. Seconds since the start.
+    pub at_s: f64,
+    /// The policies file, as it was named.
+    pub policies: String,
+    /// The stages from then on in order, the placement policy last.
+    pub stages: Vec<PolicyNote>,
+    /// What was not taken over as it was, a line each: states that were migrated or born anew, stages that are new or gone.
+    pub told: Vec<String>,
+    /// Why it would be refused live; `null`: it would not.
+    pub refused: Option<String>,
 }
 
 /// How a run was set up.

@@ -1,7 +1,7 @@
 //! Puts a replay together: recorded load, services, nodes, a profile and a chain of policies become an engine over a simulator, and a
 //! run of it becomes an outcome. It decides nothing and prints nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
 
 use crate::backend::Backend;
@@ -12,16 +12,17 @@ use crate::definitions::profile::Profile;
 use crate::definitions::service::Service;
 use crate::definitions::settings::{LimitsError, PoolLimits};
 use crate::engine::{
-    BindTargetError, Bounds, Engine, Observation, Options, Owner, Plan, Stage, TargetName,
-    TargetSpec,
+    BindTargetError, Bounds, Engine, Observation, Options, Owner, Plan, Stage, TargetId,
+    TargetName, TargetSpec,
 };
 use crate::gateway::Limits;
-use crate::journal::{API_VERSION, Header, Journal};
-use crate::ledger::{Outcome, PolicyNote, Setup, Sums};
+use crate::journal::{API_VERSION, Begin, Header, Journal, Succession};
+use crate::ledger::{Outcome, PolicyNote, Setup, Sums, SwapNote};
 use crate::policy::{CallError, PlacementPolicy};
 use crate::recorder::{Record, Recorder, Watched};
-use crate::run::run;
+use crate::run::{Watch, run};
 use crate::seed::Seed;
+use crate::swap::lines;
 use crate::time::Time;
 use crate::trace::{Item, Merged, TraceError};
 
@@ -138,19 +139,34 @@ pub struct Replay {
     load_ends: Time,
     /// No step is made after that.
     last: Time,
+    /// The services with their pools, and the profile: what engines are told of the targets.
+    served: Vec<(Service, Vec<PoolLimits>)>,
+    profile: Profile,
+    /// What takes over in the middle, in order of time.
+    swaps: VecDeque<Swapping>,
+}
+
+/// A chain of policies that takes over at a moment.
+struct Swapping {
+    at: Time,
+    named: String,
+    engine: Engine,
+    limits: Option<crate::policy::Limits>,
 }
 
 /// A simulator that ends after a moment. It is cut off before a step, so that the steps until then are those of a whole run.
 struct Until<'a> {
     sim: &'a mut Sim<Items>,
     last: Time,
+    /// When the next chain takes over: a step is made then.
+    swaps_at: Time,
 }
 
 impl Backend for Until<'_> {
     type Error = SimError<TraceError>;
 
     async fn advance(&mut self, wake_at: Time) -> Result<Option<Observation>, Self::Error> {
-        let seen = self.sim.advance(wake_at).await?;
+        let seen = self.sim.advance(wake_at.min(self.swaps_at)).await?;
         Ok(seen.filter(|seen| seen.at <= self.last))
     }
 
@@ -176,10 +192,7 @@ impl Replay {
             makes_room: setting.makes_room,
             ..Options::default()
         };
-        let (stages, own_settings): (Vec<Stage>, Vec<_>) = policies.stages.into_iter().unzip();
-        let (placement, placement_settings) = policies.placement;
-        let mut engine = Engine::new(options, stages, placement, policies.fallback)?;
-        let mut specs = Vec::with_capacity(services.len());
+        let mut served = Vec::with_capacity(services.len());
         let mut simulated = Vec::with_capacity(services.len());
         for (service, _) in &services {
             let pools = service.pools(&profile.settings)?;
@@ -200,15 +213,10 @@ impl Replay {
                 grace_us: None,
                 settled_at: pools.iter().map(|pool| settled(pool.limits.bounds)).sum(),
             });
-            specs.extend(target_specs(
-                service,
-                pools,
-                Owner::Tidegate,
-                (&own_settings, &placement_settings),
-                &profile,
-            ));
+            served.push((service.clone(), pools));
         }
-        engine.add_targets(start, specs)?;
+        let policy_limits = policies.limits.clone();
+        let engine = engine_of(policies, options, (&served, &profile), start)?;
         // What the readers of profile and services said, every policy says again.
         let is_said = |warning: &&String| {
             warning.contains(": profile.") || warning.contains(": service.annotations.")
@@ -226,11 +234,7 @@ impl Replay {
             start_ms: start.0,
             duration_s: 0.0,
             traces: setting.traces,
-            policies: engine
-                .policies()
-                .into_iter()
-                .map(|policy| PolicyNote { stage: policy.stage, digest: policy.digest })
-                .collect(),
+            policies: policy_notes(&engine),
             nodes: setting.fleet.machines.len() as u32,
             gpus: setting
                 .fleet
@@ -262,9 +266,40 @@ impl Replay {
                 pools,
             })
             .collect();
-        let policy_limits = policies.limits;
-        let last = Time::NEVER;
-        Ok(Replay { engine, sim, policy_limits, setup, services, warnings, start, load_ends, last })
+        Ok(Replay {
+            engine,
+            sim,
+            policy_limits,
+            setup,
+            services,
+            warnings,
+            start,
+            load_ends,
+            last: Time::NEVER,
+            served,
+            profile,
+            swaps: VecDeque::new(),
+        })
+    }
+
+    /// Lets other policies, from the file `named`, take over at `at`, as a swap of a live run does.
+    ///
+    /// # Errors
+    ///
+    /// When they refuse a service's settings.
+    pub fn swap(&mut self, at: Time, named: &str, policies: Policies) -> Result<(), ReplayError> {
+        let (limits, options) = (policies.limits.clone(), self.engine.options().clone());
+        let served = (self.served.as_slice(), &self.profile);
+        let engine = engine_of(policies, options, served, self.start)?;
+        self.swaps.push_back(Swapping { at, named: named.to_owned(), engine, limits });
+        self.swaps.make_contiguous().sort_by_key(|swap| swap.at);
+        Ok(())
+    }
+
+    /// Has it said where replicas of a target go, whichever engine decides.
+    pub fn watch(&mut self, target: TargetId) {
+        self.engine.watch(target);
+        self.swaps.iter_mut().for_each(|swap| swap.engine.watch(target));
     }
 
     /// What is worth a warning before it runs.
@@ -323,14 +358,12 @@ impl Replay {
             None => Journal::none(),
             Some(to) => Journal::new(to, &Header::of(&self.engine, self.start, self.policy_limits)),
         };
-        let mut recorder = Recorder::new(self.start, self.setup.tick_ms, self.services);
-        let mut see =
-            |engine: &mut Engine, seen: &Observation, plan: &Plan, world: &mut Until<'_>| {
-                recorder.see(engine, seen, plan, world.sim);
-                watch(engine, seen, plan);
-            };
-        let mut world = Until { sim: &mut self.sim, last: self.last };
-        let running = run(&mut self.engine, &mut world, &mut journal, &mut see);
+        let recorder = Recorder::new(self.start, self.setup.tick_ms, self.services);
+        let swaps_at = self.swaps.front().map_or(Time::NEVER, |swap| swap.at);
+        let mut seeing =
+            Seeing { recorder, watch, start: self.start, swaps: self.swaps, swapped: Vec::new() };
+        let mut world = Until { sim: &mut self.sim, last: self.last, swaps_at };
+        let running = run(&mut self.engine, &mut world, &mut journal, &mut seeing);
         tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime without drivers needs nothing from the system")
@@ -338,9 +371,97 @@ impl Replay {
         if let Some(error) = journal.finish() {
             self.warnings.push(format!("the journal ends early: {error}"));
         }
-        let record = recorder.finish(&self.sim);
-        Ok((outcome(self.setup, self.warnings, &self.sim, record), self.engine))
+        for late in &seeing.swaps {
+            self.warnings.push(format!(
+                "the run was over before {} could take over at {} s",
+                late.named,
+                late.at.since(self.start) as f64 / 1e3
+            ));
+        }
+        let record = seeing.recorder.finish(&self.sim);
+        let outcome = outcome(self.setup, self.warnings, &self.sim, record);
+        Ok((Outcome { swaps: seeing.swapped, ..outcome }, self.engine))
     }
+}
+
+/// Watches a run, and lets other chains take over.
+struct Seeing<'a> {
+    recorder: Recorder,
+    watch: &'a mut dyn FnMut(&mut Engine, &Observation, &Plan),
+    start: Time,
+    swaps: VecDeque<Swapping>,
+    swapped: Vec<SwapNote>,
+}
+
+impl Watch<Until<'_>> for Seeing<'_> {
+    fn after(
+        &mut self,
+        engine: &mut Engine,
+        seen: &Observation,
+        plan: &Plan,
+        world: &mut Until<'_>,
+        journal: &mut Journal<'_>,
+    ) {
+        self.recorder.see(engine, seen, plan, world.sim);
+        (self.watch)(engine, seen, plan);
+        while self.swaps.front().is_some_and(|swap| swap.at <= seen.at) {
+            let Some(swap) = self.swaps.pop_front() else { return };
+            self.swap(swap, engine, seen.at, journal);
+        }
+        world.swaps_at = self.swaps.front().map_or(Time::NEVER, |swap| swap.at);
+    }
+}
+
+impl Seeing<'_> {
+    fn swap(&mut self, swap: Swapping, engine: &mut Engine, at: Time, journal: &mut Journal<'_>) {
+        let Swapping { named, engine: mut next, limits, .. } = swap;
+        let snapshot = engine.snapshot();
+        let restored = next.restore(at, &snapshot);
+        let (told, refused) = match &restored {
+            Ok(restored) => {
+                let failed = restored.born_anew.iter().find(|anew| anew.has_failed);
+                (lines(restored), failed.map(|anew| format!("{}: {}", anew.stage, anew.why)))
+            }
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        let stages = policy_notes(&next);
+        if refused.is_none() {
+            *engine = next;
+            let why = format!("{named} takes over");
+            journal.begin(Begin {
+                succession: Some(Succession { who: "a rehearsal".to_owned(), why }),
+                ..Begin::from_snapshot(at, Header::of(engine, at, limits), snapshot)
+            });
+        }
+        let at_s = at.since(self.start) as f64 / 1e3;
+        self.swapped.push(SwapNote { at_s, policies: named, stages, told, refused });
+    }
+}
+
+fn policy_notes(engine: &Engine) -> Vec<PolicyNote> {
+    let note = |policy: crate::engine::StagePolicy| PolicyNote {
+        stage: policy.stage,
+        digest: policy.digest,
+    };
+    engine.policies().into_iter().map(note).collect()
+}
+
+/// An engine that asks `policies` about services whose targets begin at `start`.
+fn engine_of(
+    policies: Policies,
+    options: Options,
+    (served, profile): (&[(Service, Vec<PoolLimits>)], &Profile),
+    start: Time,
+) -> Result<Engine, ReplayError> {
+    let (stages, own): (Vec<Stage>, Vec<_>) = policies.stages.into_iter().unzip();
+    let (placement, placement_settings) = policies.placement;
+    let mut engine = Engine::new(options, stages, placement, policies.fallback)?;
+    let specs = served.iter().flat_map(|(service, pools)| {
+        let settings = (own.as_slice(), &placement_settings);
+        target_specs(service, pools.clone(), Owner::Tidegate, settings, profile)
+    });
+    engine.add_targets(start, specs.collect())?;
+    Ok(engine)
 }
 
 /// What the engine is told about the pools of `service`, with the settings of the stages and those of the placement policy.
@@ -411,8 +532,14 @@ fn outcome(
         services,
         classes,
         failures,
+        swaps: Vec::new(),
         warnings,
     }
+}
+
+/// What to write where a service gets the load of another name.
+pub(crate) fn annotated(load: &str) -> String {
+    format!("annotate that with tidegate.dev/trace: {}", serde_json::json!(load))
 }
 
 /// The services sorted by name, each with the name of the load it gets; load without a service gets a default one.
@@ -423,14 +550,16 @@ fn with_defaults(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<(Service, String)>, ReplayError> {
     let mut by_load: BTreeMap<String, Service> = BTreeMap::new();
+    let mut idle = None;
     for service in defined {
         let load = service.trace.clone().unwrap_or_else(|| service.name.clone());
         if !loads.contains(&load) {
             warnings.push(format!(
-                "service {} gets no load: no trace has {load}, they have {}; the annotation tidegate.dev/trace names another",
+                "service {} gets no load: no trace has {load}, they have {}",
                 service.name,
                 first_few(loads)
             ));
+            idle.get_or_insert(service.name.clone());
         }
         if let Some(first) = by_load.get(&load) {
             let (first, second) = (first.name.clone(), service.name);
@@ -446,8 +575,11 @@ fn with_defaults(
         };
         let default = Service::default_for(first, catalogue);
         warnings.push(format!(
-            "no service is defined for the load of {first}{others}: {} on {} GPU, {} requests a replica is assumed",
-            default.model.name, default.needs.gpus, default.container_concurrency
+            "no service is defined for the load of {first}{others}: {} on {} GPU, {} requests a replica is assumed{}",
+            default.model.name,
+            default.needs.gpus,
+            default.container_concurrency,
+            idle.map_or(String::new(), |idle| format!("; if it is that of {idle}, {}", annotated(first)))
         ));
     }
     for load in missing {

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::decider::told;
-use super::{Difference, Taken};
+use super::rehearsal::Rehearsed;
+use super::{Before, Difference, Taken, Unlike};
 use crate::engine::{Engine, Plan};
 use crate::journal::{API_VERSION, Begin, Gap, Header};
 use crate::recorder::reason_of;
+use crate::swap::ShadowRun;
 use crate::time::Time;
 
 /// Lines of a timeline that are kept; further ones are counted.
@@ -28,6 +30,8 @@ pub struct Account {
     pub end_ms: Time,
     /// Files that it consists of.
     pub segments: u64,
+    /// Runs of the program that wrote into it.
+    pub runs: u64,
     /// Steps that were decided again.
     pub steps: u64,
     /// Steps that could not be: what came before them is missing.
@@ -48,10 +52,17 @@ pub struct Account {
     pub timeline: Vec<Line>,
     /// Further lines.
     pub left_out: u64,
+    /// Swaps that were rehearsed on it, in order of time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub swaps: Vec<Rehearsed>,
     /// The first step that is planned otherwise now; what follows it was not decided.
     pub difference: Option<Difference>,
     /// When that is. Unix milliseconds.
     pub difference_ms: Option<Time>,
+    /// The first thing that the engine of now knows otherwise than a snapshot says; what follows it was not decided.
+    pub unlike: Option<Unlike>,
+    /// When that snapshot was taken. Unix milliseconds.
+    pub unlike_ms: Option<Time>,
 }
 
 /// Something that is missing.
@@ -114,6 +125,24 @@ pub enum Story {
         /// What it says.
         text: String,
     },
+    /// A swap was rehearsed: from here on other policies decide beside those of then.
+    Swap {
+        /// What takes over.
+        policies: String,
+        /// What was not taken over as it was, a line each.
+        told: Vec<String>,
+    },
+    /// The policies of a rehearsed swap want another number of replicas than was wanted then.
+    Otherwise {
+        /// What was wanted then.
+        then: u32,
+        /// What they want.
+        to: u32,
+        /// Why.
+        reason: String,
+    },
+    /// The program was started again.
+    Start,
     /// Entries are missing.
     Gap {
         /// Why.
@@ -129,6 +158,7 @@ impl Default for Account {
             start_ms: Time::NEVER,
             end_ms: Time::ZERO,
             segments: 0,
+            runs: 0,
             steps: 0,
             undecided: 0,
             snapshots_checked: 0,
@@ -139,8 +169,11 @@ impl Default for Account {
             gaps: Vec::new(),
             timeline: Vec::new(),
             left_out: 0,
+            swaps: Vec::new(),
             difference: None,
             difference_ms: None,
+            unlike: None,
+            unlike_ms: None,
         }
     }
 }
@@ -150,7 +183,7 @@ impl Account {
     pub fn see(&mut self, taken: &Taken, segment: &str, engine: Option<&Engine>) {
         match taken {
             Taken::Segment(_) => self.segments += 1,
-            Taken::Begin { begin, is_whole } => self.begins(begin, *is_whole, segment),
+            Taken::Begin { begin, before } => self.begins(begin, before, segment),
             Taken::GoesOn => self.snapshots_checked += 1,
             Taken::Step { step, plan, is_same } => {
                 self.passes(plan.at);
@@ -179,20 +212,33 @@ impl Account {
         }
     }
 
-    fn begins(&mut self, begin: &Begin, is_whole: bool, segment: &str) {
+    /// Whether all that was decided again is as it was.
+    pub fn is_same(&self) -> bool {
+        self.difference.is_none() && self.unlike.is_none()
+    }
+
+    fn begins(&mut self, begin: &Begin, before: &Before, segment: &str) {
         let at = begin.at;
-        if self.start_ms == Time::NEVER {
-            self.start_ms = at;
-        } else if !is_whole {
-            // A tear was told where it was; what it leads to ends here.
-            let is_told = self.gaps.last().is_some_and(|hole| hole.to_ms.is_none());
-            if !is_told {
-                let from = begin.gap.map_or(self.end_ms, |gap: Gap| gap.from);
-                self.misses(segment, from, told(begin.gap));
+        self.start_ms = self.start_ms.min(at);
+        self.runs += u64::from(matches!(before, Before::Nothing | Before::OtherRun));
+        match before {
+            Before::Nothing => {}
+            Before::Whole => self.snapshots_checked += 1,
+            Before::Unlike(unlike) => {
+                self.unlike = Some((**unlike).clone());
+                self.unlike_ms = Some(at);
             }
-            if let Some(hole) = self.gaps.last_mut() {
-                hole.to_ms = Some(at);
+            Before::OtherRun => self.push(at, None, Story::Start),
+            Before::Missing => {
+                // A tear was told where it was; what it leads to ends here.
+                if !self.gaps.last().is_some_and(|hole| hole.to_ms.is_none()) {
+                    let from = begin.gap.map_or(self.end_ms, |gap: Gap| gap.from);
+                    self.misses(segment, from, told(begin.gap));
+                }
             }
+        }
+        if let Some(hole) = self.gaps.last_mut() {
+            hole.to_ms = hole.to_ms.or(Some(at));
         }
         if let Some(succession) = &begin.succession {
             self.successions += 1;
@@ -210,6 +256,31 @@ impl Account {
                 stages.push(policy.stage.clone());
             }
         }
+    }
+
+    /// Takes in a rehearsed swap.
+    pub(super) fn tell_swap(&mut self, swap: Rehearsed) {
+        let (policies, told) = (swap.policies.clone(), swap.told.clone());
+        self.push(swap.at_ms, None, Story::Swap { policies, told });
+        self.swaps.push(swap);
+    }
+
+    /// Takes in how the last rehearsed swap is doing. Of its differences, `told` were told before.
+    pub(super) fn tell_rehearsed(&mut self, run: &ShadowRun, told: &mut u64) {
+        let new = (run.differences - *told) as usize;
+        *told = run.differences;
+        for one in run.last.iter().skip(run.last.len().saturating_sub(new)) {
+            let (then, to, reason) = (one.real, one.shadow, one.shadow_reason.clone());
+            let story = Story::Otherwise { then, to, reason };
+            self.push(one.at, Some(one.target.clone()), story);
+        }
+        let Some(swap) = self.swaps.last_mut() else { return };
+        swap.steps += 1;
+        swap.differences += new as u64;
+        if swap.failures.len() < run.failures.len() {
+            swap.failures.clone_from(&run.failures);
+        }
+        swap.failed_steps = swap.failed_steps.max(run.failed_steps);
     }
 
     fn tell(&mut self, plan: &Plan, engine: Option<&Engine>) {

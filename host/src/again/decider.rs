@@ -1,7 +1,10 @@
 //! Decides a journal again, entry by entry, over rotations, gaps and engines that took over from each other.
 
+use serde::Serialize;
+use serde_json::Value;
+
 use super::{AgainError, bytes};
-use crate::engine::{Engine, Plan};
+use crate::engine::{Engine, Plan, Snapshot};
 use crate::journal::{Begin, Entry, Found, Gap, Header, Note, Requests, Step, Torn};
 use crate::time::Time;
 
@@ -9,8 +12,10 @@ use crate::time::Time;
 #[derive(Default)]
 pub struct Decider {
     running: Option<Running>,
-    /// The run of the program that is read, and steps of it so far, lost ones included.
+    /// The run of the program that is read, and steps of it so far, lost ones included; `None`: not known.
     run: Option<(Time, u64)>,
+    /// Something was read.
+    has_begun: bool,
 }
 
 struct Running {
@@ -23,13 +28,12 @@ struct Running {
 pub enum Taken {
     /// A segment begins.
     Segment(String),
-    /// An engine is wanted that is made as the header says and has no targets: [`Decider::begin`]. `is_whole` says whether nothing is
-    /// missing before it.
+    /// An engine is wanted that is made as the header says and has no targets: [`Decider::begin`].
     Begin {
         /// What it begins with.
         begin: Box<Begin>,
-        /// Whether it follows what was read before without a gap.
-        is_whole: bool,
+        /// What was before it.
+        before: Before,
     },
     /// The engine that there is goes on, and knows what it is said to know.
     GoesOn,
@@ -52,9 +56,42 @@ pub enum Taken {
     Torn(Torn),
 }
 
+/// What was before a beginning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing: the journal begins with it.
+    Nothing,
+    /// All of it is there, and the engine that decided it knew what the snapshot says.
+    Whole,
+    /// All of it is there, but the engine of now knows something else.
+    Unlike(Box<Unlike>),
+    /// An earlier run of the program.
+    OtherRun,
+    /// Something is missing.
+    Missing,
+}
+
+/// The first thing that an engine of now knows otherwise than the one of then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unlike {
+    /// Where it stands in the snapshot, as a JSON pointer.
+    pub path: String,
+    /// What the snapshot has there.
+    pub recorded: Value,
+    /// What the engine of now has there.
+    pub decided: Value,
+}
+
 impl Decider {
     /// Takes what comes next in a journal.
     pub fn take(&mut self, found: Found) -> Taken {
+        let is_first = matches!(found, Found::Segment(_));
+        let taken = self.sort(found);
+        self.has_begun |= !is_first;
+        taken
+    }
+
+    fn sort(&mut self, found: Found) -> Taken {
         match found {
             Found::Segment(name) => Taken::Segment(name),
             Found::Torn(torn) => {
@@ -82,19 +119,38 @@ impl Decider {
     }
 
     fn find(&mut self, begin: Box<Begin>) -> Taken {
-        let is_whole = self.run == Some((begin.run, begin.steps)) && begin.gap.is_none();
+        let before = self.before(&begin);
         self.run = Some((begin.run, begin.steps));
-        if let Some(running) = &self.running
-            && is_whole
+        let goes_on = |running: &Running| {
+            running.header.policies == begin.header.policies
+                && running.header.targets == begin.header.targets
+        };
+        if before == Before::Whole
             && begin.succession.is_none()
-            && running.header.policies == begin.header.policies
-            && running.header.targets == begin.header.targets
-            && begin.snapshot.as_ref().is_some_and(|snapshot| knows(&running.engine, snapshot))
+            && self.running.as_ref().is_some_and(goes_on)
         {
             return Taken::GoesOn;
         }
         self.running = None;
-        Taken::Begin { begin, is_whole }
+        Taken::Begin { begin, before }
+    }
+
+    fn before(&self, begin: &Begin) -> Before {
+        if !self.has_begun {
+            return Before::Nothing;
+        }
+        if begin.snapshot.is_none() {
+            return Before::OtherRun;
+        }
+        if self.run != Some((begin.run, begin.steps)) || begin.gap.is_some() {
+            return Before::Missing;
+        }
+        match (&self.running, &begin.snapshot) {
+            (Some(running), Some(snapshot)) => unlike(&running.engine, snapshot)
+                .map_or(Before::Whole, |unlike| Before::Unlike(Box::new(unlike))),
+            // No engine could be made for what is before it.
+            (None, _) | (_, None) => Before::Missing,
+        }
     }
 
     /// From here on `engine` decides, which was made as the header of `begin` says and has no targets.
@@ -109,7 +165,7 @@ impl Decider {
             None => engine.add_counted_targets(header.start, targets)?,
             Some(snapshot) => {
                 engine.add_counted_targets(begin.at, targets)?;
-                restore(&mut engine, begin.at, snapshot)?;
+                engine.restore(begin.at, snapshot)?;
             }
         }
         self.running = Some(Running { engine, header });
@@ -141,16 +197,43 @@ pub(super) fn told(gap: Option<Gap>) -> String {
     }
 }
 
-/// Whether `engine` knows what a snapshot says.
-fn knows(_engine: &Engine, _snapshot: &crate::journal::Snapshot) -> bool {
-    true
+/// What `engine` knows otherwise than `snapshot` says; `None`: they are the same, byte for byte.
+fn unlike(engine: &Engine, snapshot: &Snapshot) -> Option<Unlike> {
+    let own = engine.snapshot();
+    let text = |snapshot: &Snapshot| {
+        serde_json::to_vec(snapshot).expect("a snapshot has text for keys and is written to memory")
+    };
+    let (then, now) = (text(snapshot), text(&own));
+    if then == now {
+        return None;
+    }
+    let value =
+        |text: &[u8]| -> Value { serde_json::from_slice(text).expect("it was just written") };
+    Some(parting(String::new(), value(&then), value(&now)))
 }
 
-/// Lets `engine` go on from `snapshot`.
-fn restore(
-    _engine: &mut Engine,
-    _now: Time,
-    _snapshot: &crate::journal::Snapshot,
-) -> Result<(), AgainError> {
-    Err(AgainError::Snapshot("this version cannot do that".to_owned()))
+/// The first place at which two documents that differ do.
+fn parting(path: String, recorded: Value, decided: Value) -> Unlike {
+    match (recorded, decided) {
+        (Value::Object(mut recorded), Value::Object(decided))
+            if recorded.keys().eq(decided.keys()) =>
+        {
+            for (key, now) in decided {
+                let then = recorded.remove(&key).expect("they have the same keys");
+                if then != now {
+                    return parting(format!("{path}/{key}"), then, now);
+                }
+            }
+            Unlike { path, recorded: Value::Null, decided: Value::Null }
+        }
+        (Value::Array(recorded), Value::Array(decided)) if recorded.len() == decided.len() => {
+            for (at, (then, now)) in recorded.into_iter().zip(decided).enumerate() {
+                if then != now {
+                    return parting(format!("{path}/{at}"), then, now);
+                }
+            }
+            Unlike { path, recorded: Value::Null, decided: Value::Null }
+        }
+        (recorded, decided) => Unlike { path, recorded, decided },
+    }
 }

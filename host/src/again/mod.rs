@@ -4,12 +4,14 @@
 pub mod account;
 mod decider;
 pub mod recorded;
+pub mod rehearsal;
 
 use serde::Serialize;
 
 pub use account::{Account, Line, Story};
-pub use decider::{Decider, Taken};
+pub use decider::{Before, Decider, Taken, Unlike};
 
+use crate::engine::snapshot::RestoreError;
 use crate::engine::{BindTargetError, Engine, Plan};
 use crate::journal::{Header, JournalError, Step};
 
@@ -43,8 +45,8 @@ pub enum AgainError {
     #[error(transparent)]
     Bind(#[from] BindTargetError),
     /// An engine cannot go on from a snapshot.
-    #[error("what the engine knew cannot be taken over: {0}")]
-    Snapshot(String),
+    #[error("what the engine knew cannot be taken over")]
+    Restore(#[from] RestoreError),
 }
 
 /// Takes `engine`, which was made with the options of `header` and has no targets yet, through what `steps` saw. Plans are compared

@@ -159,7 +159,7 @@ pub(super) enum Command {
 }
 
 /// The profile where none is named.
-pub(super) const PROFILE: &str = "gpu";
+const PROFILE: &str = "gpu";
 
 const REPLAY_EXAMPLES: &str = "Examples:
   tidegate replay load.csv.gz
@@ -167,7 +167,8 @@ const REPLAY_EXAMPLES: &str = "Examples:
   tidegate replay load.csv --policies policies.yaml --report replay.html
   tidegate replay load.csv -o json | jq .summary.cost
   tidegate replay journal/                            (a journal is decided again, and held to its plans)
-  tidegate replay journal/ --policy next.wasm         (what would have happened)";
+  tidegate replay journal/ --policy next.wasm         (what would have happened)
+  tidegate replay journal/ --swap 0:10:00=next.yaml   (a swap, rehearsed; a trace will do, too)";
 
 /// What a replay is made of; every command that replays takes these.
 #[derive(Clone, Debug, Args)]
@@ -185,6 +186,9 @@ pub(super) struct World {
     /// Cluster settings: knative, gpu, gpu-2021, or a file with Knative's keys (a pasted ConfigMap will do).
     #[arg(long, default_value = PROFILE, value_name = "NAME|FILE")]
     pub(super) profile: String,
+    /// Whether somebody named the profile, so that it wins over what a journal says.
+    #[arg(skip)]
+    pub(super) names_profile: bool,
     /// The chain of policies and their settings; the three built-in ones if not given.
     #[arg(long, value_name = "FILE")]
     pub(super) policies: Option<PathBuf>,
@@ -234,6 +238,10 @@ pub(super) struct Replay {
     /// the recorded requests are simulated with both.
     #[arg(long, value_name = "NAME|FILE")]
     pub(super) policy: Option<String>,
+    /// Rehearse a swap: at that moment, since the start as 0:14:24 or 864s, or by the calendar, the policies file takes over from what
+    /// decides. Of a journal: it then decides in the shadow of what decided. Several may be given.
+    #[arg(long = "swap", value_name = "AT=FILE", conflicts_with = "policy")]
+    pub(super) swaps: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,7 +1,6 @@
 //! `tidegate compare`: replays one load twice, side by side, and tells how the two differ.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::ScopedJoinHandle;
 
@@ -11,15 +10,17 @@ use indicatif::ProgressBar;
 use super::args::{Inputs, Output, World};
 use super::failure::{Exit, Failure};
 use super::output::{Terminal, write_file};
+use super::suites::Maker;
 use super::{inputs, journal, policies};
 use crate::again::recorded::Recorded;
+use crate::compare::side::{self, NamedSide, SideError};
 use crate::compare::{Comparison, Gate, Parting, Stand, Trail};
-use crate::definitions::policies::{PoliciesDefinition, PolicyRef};
-use crate::engine::{Action, Engine, Observation, PLACEMENT, Plan, TargetId};
+use crate::definitions::policies::PoliciesDefinition;
+use crate::engine::{Action, Engine, Observation, Plan, TargetId};
 use crate::ledger::{Outcome, UNPLACED};
-use crate::policy::{Limits, builtin, load};
-use crate::replay::{Policies, Replay, ReplayError};
+use crate::replay::{Replay, ReplayError};
 use crate::report::{self, Style};
+use crate::suite::chain::{Chain, Recordings};
 use crate::time::Time;
 
 pub(super) const EXAMPLES: &str = "A and B are each a profile (a built-in name or a file), a policies file, or a component (a .wasm file, or builtin:NAME),
@@ -85,7 +86,9 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<(), Failure> {
             })
         })
         .collect::<Result<_, Failure>>()?;
-    let sides = [Side::read(&args.a, args)?, Side::read(&args.b, args)?];
+    // One sandbox for both, which differs only where their limits do: each reserves gigabytes of addresses.
+    let maker = Maker::default();
+    let sides = [Side::read(&args.a, args, &maker)?, Side::read(&args.b, args, &maker)?];
     let bar = terminal.progress(Some(0));
     let Compared { comparison, a, b } = compared(&sides, &gates, &bar, terminal)?;
     if let Some(path) = &args.report {
@@ -121,8 +124,17 @@ pub(super) fn recorded(
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let (changed, theirs) = named_over(other, world, None, chain.clone())?;
-    let of = |name, world, chain| Side { name, load: Offered::Recorded(then, world), chain };
-    let sides = [of("then", world.clone(), chain), of(other, changed, theirs)];
+    let maker = Maker::default();
+    let of = |name, world, chain| {
+        let chain = maker.loaded(chain)?;
+        Ok::<_, Failure>(Side {
+            name,
+            load: Offered::Recorded(then, world),
+            chain,
+            swaps: Vec::new(),
+        })
+    };
+    let sides = [of("then", world.clone(), chain)?, of(other, changed, theirs)?];
     let bar = terminal.progress(Some(0));
     let compared = compared(&sides, &[], &bar, terminal)?;
     let style = Style { colour: terminal.has_colors, width: terminal.width() };
@@ -136,6 +148,28 @@ pub(super) fn recorded(
     policies_decided([("A", &compared.a), ("B", &compared.b)])
 }
 
+/// A chain of policies that takes over at a moment, and how its file was named.
+pub(super) type Swap = (Time, String, PoliciesDefinition);
+
+/// Runs a load twice: with `chain` alone, and with `swaps` that take over in the middle. How the two differ.
+pub(super) fn rehearsed(
+    inputs: &Inputs,
+    chain: &PoliciesDefinition,
+    swaps: &[Swap],
+    terminal: &Terminal,
+) -> Result<Comparison, Failure> {
+    let chain = Maker::default().loaded(chain.clone())?;
+    let side = |name, swaps: &[Swap]| Side {
+        name,
+        load: Offered::Files(inputs.clone()),
+        chain: chain.clone(),
+        swaps: swaps.to_vec(),
+    };
+    let sides = [side("without the swap", &[]), side("with it", swaps)];
+    let bar = terminal.progress(Some(0));
+    compared(&sides, &[], &bar, terminal).map(|compared| compared.comparison)
+}
+
 /// Where a side's load is from.
 enum Offered<'a> {
     Files(Inputs),
@@ -147,7 +181,8 @@ enum Offered<'a> {
 struct Side<'a> {
     name: &'a str,
     load: Offered<'a>,
-    chain: PoliciesDefinition,
+    chain: Chain,
+    swaps: Vec<Swap>,
 }
 
 /// Both runs, and how they differ.
@@ -206,13 +241,6 @@ fn both<T: Send>(
     })
 }
 
-/// What a part of a side's name stands for.
-enum Part {
-    Profile,
-    Policies,
-    Component(PolicyRef),
-}
-
 /// What `name` changes of `world`, and the chain of policies that this comes to.
 pub(super) fn named(
     name: &str,
@@ -230,40 +258,36 @@ fn named_over(
     stage: Option<&str>,
     chain: PoliciesDefinition,
 ) -> Result<(World, PoliciesDefinition), Failure> {
-    let mut world = world.clone();
-    let mut components = Vec::new();
-    let (mut has_profile, mut has_policies) = (false, false);
-    let twice = |what: &str| {
-        Failure::plain(Exit::Input, format!("{name} names {what} twice"))
-            .hint("a profile, a policies file and components may stand beside each other, the first two once each")
-    };
-    for part in name.split(',').map(str::trim) {
-        match kind(part)? {
-            Part::Profile if has_profile => return Err(twice("a profile")),
-            Part::Policies if has_policies => return Err(twice("a policies file")),
-            Part::Profile => {
-                has_profile = true;
-                part.clone_into(&mut world.profile);
-            }
-            Part::Policies => {
-                has_policies = true;
-                world.policies = Some(PathBuf::from(part));
-            }
-            Part::Component(policy) => components.push(policy),
+    let refused = |error: SideError| {
+        let failure = Failure::new(Exit::Input, error.to_string(), &error).without_first_cause();
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
         }
+    };
+    let named = NamedSide::of(name).map_err(refused)?;
+    let mut world = world.clone();
+    if let Some(profile) = named.profile {
+        world.profile = profile;
+        world.names_profile = true;
+    }
+    let has_policies = named.policies.is_some();
+    if has_policies {
+        world.policies = named.policies;
     }
     let mut chain = if has_policies { inputs::chain(&world)? } else { chain };
-    for policy in components {
-        put_in_place(&mut chain, policy, stage)?;
+    for policy in named.components {
+        side::put_in_place(&mut chain, policy, stage).map_err(refused)?;
     }
     Ok((world, chain))
 }
 
 impl<'a> Side<'a> {
-    fn read(name: &'a str, args: &Args) -> Result<Side<'a>, Failure> {
-        let (world, chain) = named(name, &args.world, args.stage.as_deref())?;
+    fn read(name: &'a str, args: &Args, maker: &Maker) -> Result<Side<'a>, Failure> {
+        let (world, definition) = named(name, &args.world, args.stage.as_deref())?;
+        let chain = maker.loaded(definition)?;
         let load = Offered::Files(Inputs { traces: args.traces.clone(), world });
-        Ok(Side { name, load, chain })
+        Ok(Side { name, load, chain, swaps: Vec::new() })
     }
 
     fn replay(&self) -> Result<Replay, Failure> {
@@ -271,18 +295,24 @@ impl<'a> Side<'a> {
             Offered::Files(inputs) => inputs::read(inputs)?,
             Offered::Recorded(then, world) => journal::setting(then, world)?,
         };
-        let policies: Policies = policies::load(&self.chain)?;
-        Replay::new(setting, policies).map_err(|error| self.cannot(&error))
+        let policies = self.chain.policies(&Recordings::new());
+        let mut replay = Replay::new(setting, policies).map_err(|error| self.cannot(&error))?;
+        for (at, named, chain) in &self.swaps {
+            let policies = policies::load(chain)?;
+            replay.swap(*at, named, policies).map_err(|error| self.cannot(&error))?;
+        }
+        Ok(replay)
     }
 
     fn cannot(&self, error: &ReplayError) -> Failure {
-        let traces: Vec<String> = match &self.load {
-            Offered::Files(inputs) => {
-                inputs.traces.iter().map(|path| path.display().to_string()).collect()
-            }
-            Offered::Recorded(then, _) => vec![then.shown.clone()],
+        let (traces, world): (Vec<String>, &World) = match &self.load {
+            Offered::Files(inputs) => (
+                inputs.traces.iter().map(|path| path.display().to_string()).collect(),
+                &inputs.world,
+            ),
+            Offered::Recorded(then, world) => (vec![then.shown.clone()], world),
         };
-        inputs::cannot_replay(&format!("{} with {}", traces.join(", "), self.name), error)
+        inputs::cannot_replay(&format!("{} with {}", traces.join(", "), self.name), world, error)
     }
 
     /// Runs it to its end.
@@ -309,7 +339,7 @@ impl<'a> Side<'a> {
     fn stand(&self, at: Time, target: TargetId) -> Result<Stand, Failure> {
         let mut replay = self.replay()?;
         replay.end_after(at);
-        replay.engine().watch(target);
+        replay.watch(target);
         let mut stand = None;
         let mut watch = |engine: &mut Engine, _: &Observation, plan: &Plan| {
             if plan.at == at {
@@ -334,76 +364,6 @@ fn touches(plan: &Plan, target: TargetId) -> bool {
     };
     plan.changes.iter().any(|change| change.target == target)
         || plan.actions.iter().any(is_acted_on)
-}
-
-/// What `part` of a side's name stands for, by its content.
-fn kind(part: &str) -> Result<Part, Failure> {
-    if let Some(name) = part.strip_prefix("builtin:") {
-        let known: Vec<&str> = builtin::names().collect();
-        if !known.contains(&name) {
-            return Err(Failure::plain(Exit::Input, format!("no policy {name} is built in"))
-                .hint(format!("there are {}", known.join(", "))));
-        }
-        return Ok(Part::Component(PolicyRef::Builtin(name.to_owned())));
-    }
-    if tidegate_settings::profile(part).is_some() || !Path::new(part).exists() {
-        // Where there is neither, who reads profiles says so, with the nearest name.
-        return Ok(Part::Profile);
-    }
-    let mut begins = Vec::new();
-    std::fs::File::open(part)
-        .and_then(|file| file.take(1 << 20).read_to_end(&mut begins))
-        .map_err(|error| Failure::new(Exit::Input, format!("cannot read {part}"), &error))?;
-    if begins.starts_with(b"\0asm") {
-        return Ok(Part::Component(PolicyRef::File(PathBuf::from(part))));
-    }
-    let is_policies = String::from_utf8_lossy(&begins).lines().any(|line| {
-        let value = line.strip_prefix("kind:").map(|rest| rest.split('#').next().unwrap_or(rest));
-        value.is_some_and(|value| value.trim().trim_matches(['"', '\'']) == "Policies")
-    });
-    Ok(if is_policies { Part::Policies } else { Part::Profile })
-}
-
-/// Puts a component in the place of a stage, whose name and settings stay.
-fn put_in_place(
-    chain: &mut PoliciesDefinition,
-    policy: PolicyRef,
-    stage: Option<&str>,
-) -> Result<(), Failure> {
-    if stage == Some(PLACEMENT) {
-        chain.placement = policy;
-        return Ok(());
-    }
-    let own = match &policy {
-        PolicyRef::Builtin(name) => name.clone(),
-        PolicyRef::File(path) => {
-            path.file_stem().unwrap_or_default().to_string_lossy().replace('_', "-")
-        }
-    };
-    let named = |name: &str| chain.scaling.iter().position(|stage| stage.name == name);
-    let at = match stage {
-        None if !scales(&policy, &chain.limits) => {
-            chain.placement = policy;
-            return Ok(());
-        }
-        None => named(&own).unwrap_or(0),
-        Some(name) => named(name).ok_or_else(|| {
-            let names: Vec<&str> = chain.scaling.iter().map(|stage| stage.name.as_str()).collect();
-            Failure::plain(Exit::Input, format!("there is no stage {name}"))
-                .hint(format!("there are {} and {PLACEMENT}", names.join(", ")))
-        })?,
-    };
-    chain.scaling[at].policy = policy;
-    Ok(())
-}
-
-/// Whether a component scales. Of one that cannot be used, loading says why.
-fn scales(policy: &PolicyRef, limits: &Limits) -> bool {
-    let check = |bytes: &[u8]| load::scales(bytes, limits).unwrap_or(true);
-    match policy {
-        PolicyRef::Builtin(name) => builtin::builtin(name).is_none_or(check),
-        PolicyRef::File(path) => std::fs::read(path).map_or(true, |bytes| check(&bytes)),
-    }
 }
 
 /// Says what people should know of the input; what both have to say, once.

@@ -133,7 +133,7 @@ pub(super) fn chain(args: &World) -> Result<PoliciesDefinition, Failure> {
 }
 
 /// Why a replay of `named` cannot be, or cannot go on.
-pub(super) fn cannot_replay(named: &str, error: &ReplayError) -> Failure {
+pub(super) fn cannot_replay(named: &str, world: &World, error: &ReplayError) -> Failure {
     let exit = match error {
         ReplayError::Placement(_) => Exit::Policy,
         ReplayError::Bind(error) => policies::exit_of(error),
@@ -143,7 +143,7 @@ pub(super) fn cannot_replay(named: &str, error: &ReplayError) -> Failure {
         | ReplayError::Load(_) => Exit::Input,
     };
     let faults = match error {
-        ReplayError::Bind(error) => policies::faults_of(error),
+        ReplayError::Bind(error) => policies::faults_of(error, world.policies.as_deref()),
         ReplayError::Placement(_)
         | ReplayError::LoadTwice { .. }
         | ReplayError::Limits(_)
@@ -167,21 +167,10 @@ fn cannot_read(what: &str, path: &Path) -> String {
     format!("cannot read the {what} in {}", path.display())
 }
 
-/// A moment as people write it: RFC 3339, a day, or a day with a time, in UTC where no offset is given; 1970 or later.
-pub(super) fn calendar(text: &str) -> Option<Time> {
-    let zoned = text.parse::<jiff::Timestamp>();
-    let civil = || {
-        let moment = text.parse::<jiff::civil::DateTime>()?;
-        jiff::tz::TimeZone::UTC.to_timestamp(moment)
-    };
-    let at = zoned.or_else(|_| civil()).ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
-    at.map(Time)
-}
-
 /// When the trace begins.
 pub(super) fn start(text: Option<&str>) -> Result<Time, Failure> {
     let Some(text) = text else { return Ok(Time::TRACE_START) };
-    calendar(text).ok_or_else(|| {
+    Time::of_calendar(text).ok_or_else(|| {
         Failure::plain(
             Exit::Input,
             format!("--start is {text}, expected a time of day and year, 1970 or later"),

@@ -9,6 +9,7 @@ use super::failure::{Exit, Failure};
 use super::output::Terminal;
 use super::{compare, inputs, policies};
 use crate::again::recorded::{Recorded, recorded};
+use crate::again::rehearsal::{Planned, Rehearsal, RehearsalError, Rehearsed};
 use crate::again::{Account, AgainError, Decider, Taken};
 use crate::definitions::model::Catalogue;
 use crate::definitions::node::Fleet;
@@ -17,6 +18,7 @@ use crate::definitions::profile::Profile;
 use crate::definitions::service;
 use crate::engine::{Engine, PLACEMENT, Stage, StagePolicy};
 use crate::journal::{self, Entry, Found, Header, JournalError, Reader, component_path};
+use crate::live::Cut;
 use crate::policy::{builtin, digest_of};
 use crate::replay::{Load, Setting};
 use crate::report::{self, Style};
@@ -57,7 +59,7 @@ impl Opened {
             decider.begin(engine, begin).map_err(|error| {
                 let exit = match &error {
                     AgainError::Bind(error) => policies::exit_of(error),
-                    AgainError::Journal(_) | AgainError::Snapshot(_) => Exit::Input,
+                    AgainError::Journal(_) | AgainError::Restore(_) => Exit::Input,
                 };
                 Failure::new(exit, format!("cannot decide {} again", self.shown), &error)
             })?;
@@ -116,8 +118,15 @@ impl Components {
         if std::fs::read(&kept).is_ok_and(|bytes| digest_of(&bytes) == digest) {
             return Ok(PolicyRef::File(kept));
         }
-        Err(Failure::plain(Exit::Input, format!("{stage} was decided by {digest}, which is not here"))
-            .hint("it is no policy of this program's; name its component in a policies file and give that with --policies"))
+        let folder = kept.parent().unwrap_or(&self.beside).display().to_string();
+        let name = kept.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Err(Failure::plain(
+            Exit::Input,
+            format!("{stage} was decided by {digest}, which is not here"),
+        )
+        .hint(format!(
+            "it is no policy of this program's; copy its component to {folder} as {name}"
+        )))
     }
 
     /// The chain that a header tells of, with the settings of its first target.
@@ -192,6 +201,10 @@ pub(super) fn replay(args: &args::Replay, terminal: &Terminal) -> Result<(), Fai
             .hint("`tidegate trace export` makes a trace of it, which can be merged with others"));
     }
     let world = &args.inputs.world;
+    if !args.swaps.is_empty() && world.policies.is_some() {
+        let what = "--swap rehearses on what decided then, and --policies replaces that";
+        return Err(Failure::plain(Exit::Input, what));
+    }
     match (&args.policy, &world.policies) {
         (Some(other), _) => return what_if(args, other, terminal),
         (None, Some(other)) => return what_if(args, &other.display().to_string(), terminal),
@@ -200,6 +213,8 @@ pub(super) fn replay(args: &args::Replay, terminal: &Terminal) -> Result<(), Fai
     let mut opened = Opened::new(path, world)?;
     let mut decider = Decider::default();
     let mut account = Account::default();
+    let mut swaps = (!args.swaps.is_empty()).then_some(args.swaps.as_slice());
+    let mut rehearsal = Rehearsal::new([]);
     let files = opened.files_left() as u64;
     let bar = terminal.progress(Some(files));
     let mut segment = String::new();
@@ -208,8 +223,20 @@ pub(super) fn replay(args: &args::Replay, terminal: &Terminal) -> Result<(), Fai
             segment.clone_from(name);
             bar.set_position(files - opened.files_left() as u64);
         }
+        if let (Taken::Begin { begin, .. }, Some(texts)) = (&taken, swaps) {
+            rehearsal = Rehearsal::new(planned(texts, begin.at)?);
+            swaps = None;
+        }
         account.see(&taken, &segment, decider.engine().as_deref());
-        if account.difference.is_some() {
+        rehearsal.see(&taken, &mut decider, &mut account).map_err(|error| {
+            let exit = match &error {
+                RehearsalError::Bind(error) => policies::exit_of(error),
+                RehearsalError::Placement(_) => Exit::Policy,
+                RehearsalError::Restore(_) | RehearsalError::Shadow(_) => Exit::Input,
+            };
+            Failure::new(exit, "the swap would be refused", &error)
+        })?;
+        if !account.is_same() {
             break;
         }
     }
@@ -220,7 +247,28 @@ pub(super) fn replay(args: &args::Replay, terminal: &Terminal) -> Result<(), Fai
         Output::Json => serde_json::to_string_pretty(&account).expect("every key is text") + "\n",
         Output::Text => report::account(&account, style, limit),
     })?;
-    if account.difference.is_some() { Err(Failure::of_checks()) } else { Ok(()) }
+    if !account.is_same() {
+        return Err(Failure::of_checks());
+    }
+    if let Some(late) = rehearsal.ahead().next() {
+        let what = format!("the journal is over before {} could take over", late.named);
+        return Err(Failure::plain(Exit::Input, what));
+    }
+    let failed = |swap: &&Rehearsed| swap.refused.is_some() || swap.failed_steps > 0;
+    if let Some(swap) = account.swaps.iter().find(failed) {
+        let what = format!("{} failed where it was rehearsed", swap.policies);
+        let causes = swap.refused.iter().chain(&swap.failures).cloned();
+        return Err(Failure::plain(Exit::Policy, what).causes(causes));
+    }
+    Ok(())
+}
+
+/// The swaps that are to be rehearsed, loaded.
+fn planned(texts: &[String], start: Time) -> Result<Vec<Planned>, Failure> {
+    let load = |(at, named, chain): compare::Swap| {
+        Ok(Planned { at, named, chain: policies::loaded(&chain)? })
+    };
+    super::replay::swaps(texts, start)?.into_iter().map(load).collect()
 }
 
 /// What would have happened: the recorded requests through a simulator, once with the policies of then and once with `other`.
@@ -272,28 +320,43 @@ pub(super) fn setting(then: &compare::Recording, world: &World) -> Result<Settin
     let wrong = |what: &str, error: &(dyn std::error::Error + 'static)| {
         Failure::new(Exit::Input, format!("cannot use the {what} in {}", then.shown), error)
     };
-    let catalogue = match &sources.models {
-        None => Catalogue::builtin(),
-        Some(file) => {
+    // What is named on the command line wins; a default is no name.
+    let told = |error: crate::definitions::DefinitionError, what: &str| wrong(what, &error);
+    let catalogue = match (&world.models, &sources.models) {
+        (Some(path), _) => Catalogue::read(path).map_err(|error| told(error, "models"))?.0,
+        (None, None) => Catalogue::builtin(),
+        (None, Some(file)) => {
             let read = Catalogue::builtin().parse(&file.text, &file.name);
             read.map_err(|error| wrong("models", &error))?.0
         }
     };
     let mut defined = Vec::new();
-    for file in &sources.services {
-        let read = service::parse(&file.text, &file.name, &catalogue);
+    if let Some(path) = &world.services {
+        let read = service::read_live(path, &catalogue);
+        defined.extend(read.map_err(|error| told(error, "services"))?.services);
+    }
+    for file in sources.services.iter().filter(|_| world.services.is_none()) {
+        let read = service::parse_live(&file.text, &file.name, &catalogue);
         defined.extend(read.map_err(|error| wrong("services", &error))?.services);
     }
-    let fleet = match &sources.nodes {
-        None => Fleet::builtin(),
-        Some(file) => {
+    let fleet = match (&world.nodes, &sources.nodes) {
+        (Some(path), _) => Fleet::read(path).map_err(|error| told(error, "nodes"))?.0,
+        (None, None) => Fleet::builtin(),
+        (None, Some(file)) => {
             let read = Fleet::parse(&file.text, &file.name);
             read.map_err(|error| wrong("nodes", &error))?.0
         }
     };
+    // GPUs are shared as they were then.
+    let cut = Cut::new(&fleet, &defined).map_err(|error| wrong("services", &error))?;
+    for service in &mut defined {
+        // The requests of a journal are the services', whatever trace a service names.
+        (service.needs, service.gpu_share, service.trace) = (cut.needs(service), None, None);
+    }
+    let machines = cut.parts.into_iter().map(|part| part.machine).collect();
+    let fleet = Fleet { machines, ..fleet };
     let own = serde_json::to_string(&sources.profile_settings).expect("every key is text");
-    // What is named on the command line wins; its default is no name.
-    let profile = if header.sources.is_none() || world.profile != args::PROFILE {
+    let profile = if header.sources.is_none() || world.names_profile {
         Profile::find(&world.profile)
     } else {
         Profile::parse(&own, &sources.profile)

@@ -143,7 +143,7 @@ fn chosen(
         all.retain(|(_, log)| log.replica == replica);
         if all.is_empty() {
             let what = format!("there is no log of replica {replica} of {service}");
-            let hint = format!("there are those of {}", known.join(", "));
+            let hint = format!("there are those of replicas {}", known.join(", "));
             return Err(Failure::plain(Exit::Input, what).hint(hint));
         }
     }

@@ -32,14 +32,20 @@ mod why;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::parser::ValueSource;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use args::{Cli, Command, Document, Trace};
 use output::Terminal;
 
 /// Runs the command that the arguments of this process ask for.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if let (Command::Replay(args), Some((_, its))) = (&mut cli.command, matches.subcommand()) {
+        let source = its.value_source("profile");
+        args.inputs.world.names_profile = source == Some(ValueSource::CommandLine);
+    }
     let terminal = Terminal::new(cli.color, cli.quiet);
     let done = match cli.command {
         Command::New(args) => new::run(&args, &terminal),

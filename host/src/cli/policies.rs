@@ -7,24 +7,28 @@ use std::sync::Arc;
 
 use super::failure::{Exit, Failure};
 use crate::chain::{self, Chain, ChainError};
+use crate::check;
+pub(super) use crate::check::fault_told as told;
 use crate::definitions::policies::{PoliciesDefinition, PolicyRef};
 use crate::engine::BindTargetError;
 use crate::parity;
-use crate::policy::wire::Fault;
-use crate::policy::{
-    BindError, Limits, LoadError, Package, PlacementPolicy, Sandbox, ScalingPolicy,
-};
+use crate::policy::{Limits, LoadError, Package, PlacementPolicy, Sandbox, ScalingPolicy};
 use crate::replay::Policies;
 use crate::swap::Sandboxes;
 
 /// Loads all that `chain` names.
 pub(super) fn load(chain: &PoliciesDefinition) -> Result<Policies, Failure> {
+    loaded(chain).map(|chain| chain.policies())
+}
+
+/// The same, to make policies of as often as they are wanted.
+pub(super) fn loaded(chain: &PoliciesDefinition) -> Result<Chain, Failure> {
     let sandbox = sandbox(chain.limits.clone())?;
-    Chain::load(chain, &sandbox, &[]).map(|chain| chain.policies()).map_err(|error| refused(&error))
+    Chain::load(chain, &sandbox, &[]).map_err(|error| refused(&error))
 }
 
 /// The scaling policies that `chain` names, to be made anew for each recording that they are held to.
-pub(super) fn chain(chain: &PoliciesDefinition) -> Result<parity::Chain, Failure> {
+pub(super) fn chain(chain: &PoliciesDefinition) -> Result<parity::HeldChain, Failure> {
     let sandbox = sandbox(chain.limits.clone())?;
     let mut links = Vec::with_capacity(chain.scaling.len());
     for definition in &chain.scaling {
@@ -33,7 +37,7 @@ pub(super) fn chain(chain: &PoliciesDefinition) -> Result<parity::Chain, Failure
         let (name, settings) = (definition.name.clone(), definition.settings.clone());
         links.push(parity::Link { name, settings, policy });
     }
-    Ok(parity::Chain::new(links))
+    Ok(parity::HeldChain::new(links))
 }
 
 /// The sandbox of this process, with a cache of machine code where the user has a folder for such things.
@@ -122,21 +126,25 @@ pub(super) fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, Failure> {
 }
 
 pub(super) fn cannot_load(named: &PolicyRef, error: &LoadError) -> Failure {
-    let failure = Failure::new(
-        Exit::Policy,
-        format!("cannot load the policy {}", chain::shown(named)),
-        error,
-    );
+    let what = format!("cannot load the policy {}", chain::shown(named));
+    let failure = Failure::new(exit_of_load(error), what, error);
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,
     }
 }
 
+/// A file that is no component at all is a slip in a path, not a policy that misbehaves.
+fn exit_of_load(error: &LoadError) -> Exit {
+    if error.is_of_no_component() { Exit::Input } else { Exit::Policy }
+}
+
 fn refused(error: &ChainError) -> Failure {
     let failure = match error {
         ChainError::Read { source, .. } => Failure::new(Exit::Input, error.to_string(), source),
-        ChainError::Load { source, .. } => Failure::new(Exit::Policy, error.to_string(), source),
+        ChainError::Load { source, .. } => {
+            Failure::new(exit_of_load(source), error.to_string(), source)
+        }
         ChainError::Unknown { .. }
         | ChainError::DoesNotScale { .. }
         | ChainError::DoesNotPlace { .. } => Failure::plain(Exit::Input, error.to_string()),
@@ -149,26 +157,12 @@ fn refused(error: &ChainError) -> Failure {
 
 /// The exit code for settings that a policy did not take: they are wrong, or the policy itself failed over them.
 pub(super) fn exit_of(error: &BindTargetError) -> Exit {
-    match error {
-        BindTargetError::Settings { source: BindError::Faults(_), .. }
-        | BindTargetError::Input { .. } => Exit::Input,
-        BindTargetError::Settings { source: BindError::Call(_), .. }
-        | BindTargetError::Init { .. } => Exit::Policy,
-    }
+    if error.is_by_policy() { Exit::Policy } else { Exit::Input }
 }
 
-/// The faults that a policy found in settings, each a line.
-pub(super) fn faults_of(error: &BindTargetError) -> Vec<String> {
-    let BindTargetError::Settings { source: BindError::Faults(faults), .. } = error else {
-        return Vec::new();
-    };
-    faults.iter().map(told).collect()
-}
-
-/// A fault on a line.
-pub(super) fn told(fault: &Fault) -> String {
-    match fault.path.as_str() {
-        "" => fault.message.clone(),
-        path => format!("{path}: {}", fault.message),
-    }
+/// The faults that a policy found in settings, each a line; with its place, where the settings stand in a policies file.
+pub(super) fn faults_of(error: &BindTargetError, file: Option<&Path>) -> Vec<String> {
+    let Some((stage, faults)) = error.faults() else { return Vec::new() };
+    let placed = file.map_or(Vec::new(), |file| check::faults_in_settings(file, stage, faults));
+    if placed.is_empty() { faults.iter().map(told).collect() } else { placed }
 }

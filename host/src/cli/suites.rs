@@ -198,6 +198,7 @@ impl Shared {
 fn world(around: &Around) -> World {
     World {
         profile: around.profile.clone().unwrap_or_else(|| "gpu".to_owned()),
+        names_profile: true,
         policies: None,
         services: around.services.clone(),
         nodes: around.nodes.clone(),

@@ -191,9 +191,9 @@ fn setting(args: &Arguments, terminal: &Terminal) -> Result<Setting, Failure> {
         terminal.remark(&format!("warning: {warning}\n"));
     }
     let sources = Sources {
-        services: args.services.iter().map(|path| source(path)).collect(),
-        nodes: nodes.or_else(|| args.nodes.as_deref().map(source)),
-        models: args.models.as_deref().map(source),
+        services: args.services.iter().map(|path| live::source(path)).collect(),
+        nodes: nodes.or_else(|| args.nodes.as_deref().map(live::source)),
+        models: args.models.as_deref().map(live::source),
         profile: profile.name.clone(),
         profile_settings: profile.settings.clone(),
     };
@@ -304,14 +304,6 @@ fn nodes(declared: Option<&Path>, warnings: &mut Vec<String>) -> Result<Nodes, F
     });
     let source = Source { name: "this machine".to_owned(), text: text.to_string() };
     Ok((found.fleet, gpus_of, Some(source)))
-}
-
-fn source(path: &Path) -> Source {
-    Source {
-        name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        // It was read a moment ago.
-        text: std::fs::read_to_string(path).unwrap_or_default(),
-    }
 }
 
 fn read(path: &Path, what: &str) -> Result<String, Failure> {

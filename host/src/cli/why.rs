@@ -7,7 +7,7 @@ use super::failure::{Exit, Failure};
 use super::inputs;
 use super::journal::Opened;
 use super::output::Terminal;
-use crate::again::{Decider, Taken};
+use crate::again::{Before, Decider, Taken};
 use crate::engine::{Engine, Observation, Plan, TargetId};
 use crate::replay::Replay;
 use crate::report::{self, Style};
@@ -67,7 +67,7 @@ fn of_replay(args: &Args, terminal: &Terminal) -> Result<Why, Failure> {
     let (from, to) = span(args, start)?;
     let named = setting.traces.join(", ");
     let chain = inputs::policies(&inputs.world)?;
-    let fails = |error| inputs::cannot_replay(&named, &error);
+    let fails = |error| inputs::cannot_replay(&named, &args.world, &error);
     let mut replay = Replay::new(setting, chain).map_err(fails)?;
     for warning in replay.warnings() {
         terminal.remark(&format!("warning: {warning}\n"));
@@ -88,37 +88,47 @@ fn of_replay(args: &Args, terminal: &Terminal) -> Result<Why, Failure> {
 fn of_journal(args: &Args, path: &Path, terminal: &Terminal) -> Result<Why, Failure> {
     let mut opened = Opened::new(path, &args.world)?;
     let mut decider = Decider::default();
-    let mut watching: Option<(Watcher, Time)> = None;
+    let mut watching: Option<Watcher> = None;
+    let (mut asked, mut is_there, mut missing) = (None, false, None);
     let (mut otherwise, mut lacks, mut nth) = (None, None, 0u64);
     let bar = terminal.progress(None);
     let mut until = Time::NEVER;
     while let Some(taken) = opened.next(&mut decider, until)? {
         match taken {
-            // Where another engine takes over it is watched, under whatever number it has the target.
-            Taken::Begin { begin, is_whole } => {
-                let engine = decider.engine().expect("it was just made");
-                let target = target(engine, &args.service)?;
-                match &mut watching {
-                    Some((watcher, _)) => {
-                        lacks = lacks.or((!is_whole).then_some(begin.at));
-                        watcher.follow(engine, target);
-                    }
+            // Where another engine takes over it is watched, under whatever number it has the target. One that is no more, or not
+            // yet, is waited for.
+            Taken::Begin { begin, before } => {
+                let (start, from, to) = match asked {
+                    Some(asked) => asked,
                     None => {
-                        let start = begin.at;
-                        let (from, to) = span(args, start)?;
-                        let watcher = Watcher::new(engine, target, start, from, to);
-                        (watching, until) = (Some((watcher, start)), to);
+                        let (from, to) = span(args, begin.at)?;
+                        *asked.insert((begin.at, from, to))
                     }
+                };
+                until = to;
+                let engine = decider.engine().expect("it was just made");
+                let found = target(engine, &args.service);
+                is_there = found.is_ok();
+                match found {
+                    Err(failure) => missing = Some(failure),
+                    Ok(target) => match &mut watching {
+                        Some(watcher) => {
+                            lacks = lacks.or((before == Before::Missing).then_some(begin.at));
+                            watcher.follow(engine, target);
+                        }
+                        None => watching = Some(Watcher::new(engine, target, start, from, to)),
+                    },
                 }
             }
             Taken::Step { step, plan, is_same } => {
                 nth += 1;
-                let (watcher, start) = watching.as_mut().expect("a step has an engine");
                 bar.set_message(format!("step {nth}"));
                 if !is_same && otherwise.is_none() {
-                    otherwise = Some((nth, step.seen.at.since(*start)));
+                    otherwise = Some((nth, step.seen.at));
                 }
-                watcher.see(decider.engine().expect("it decided"), &plan);
+                if let (Some(watcher), true) = (&mut watching, is_there) {
+                    watcher.see(decider.engine().expect("it decided"), &plan);
+                }
             }
             Taken::Undecided(_) => nth += 1,
             Taken::Segment(_)
@@ -133,11 +143,16 @@ fn of_journal(args: &Args, path: &Path, terminal: &Terminal) -> Result<Why, Fail
         let what = format!("cannot tell anything from the journal {}", path.display());
         Failure::plain(Exit::Input, what).hint("what an engine knew at that moment is lost")
     };
-    let (watcher, start) = watching.ok_or_else(nothing)?;
-    if let Some((nth, ms)) = otherwise {
+    let (Some(watcher), Some((start, ..))) = (watching, asked) else {
+        return Err(missing.unwrap_or_else(nothing));
+    };
+    if let (false, Some(missing)) = (is_there, missing) {
+        return Err(missing);
+    }
+    if let Some((nth, at)) = otherwise {
         terminal.remark(&format!(
             "warning: step {nth} of the journal, {} s after its start, is planned otherwise now although the components are the same: what is told is what would be decided now\n",
-            ms as f64 / 1e3
+            at.since(start) as f64 / 1e3
         ));
     }
     if let Some(at) = lacks {
@@ -191,7 +206,7 @@ fn span(args: &Args, start: Time) -> Result<(Time, Time), Failure> {
 }
 
 /// A moment of a run: `h:mm:ss` or a duration since its start, or a time of the calendar.
-fn moment(name: &str, text: &str, start: Time) -> Result<Time, Failure> {
+pub(super) fn moment(name: &str, text: &str, start: Time) -> Result<Time, Failure> {
     let since = |ms: f64| start + ms.round() as u64;
     if let Some(seconds) = clock_s(text) {
         return Ok(since(seconds * 1e3));
@@ -204,7 +219,7 @@ fn moment(name: &str, text: &str, start: Time) -> Result<Time, Failure> {
         Failure::plain(Exit::Input, format!("{name} is {text}, {why}"))
             .hint("as 0:14:24 or 864s since the start, or 2024-01-01T08:30Z by the calendar")
     };
-    match inputs::calendar(text) {
+    match Time::of_calendar(text) {
         None => Err(wrong("expected a time")),
         Some(at) if at < start => Err(wrong("which is before the run begins")),
         Some(at) => Ok(at),

@@ -417,3 +417,6 @@ fn read_header(at: &At<'_>, notes: &mut Notes<'_>) -> Option<(String, String)> {
     }
     (is_name && is_value).then(|| (name.to_owned(), value.to_owned()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::fault::{DefinitionError, Warning, read_text};
-use super::field::{At, Notes};
+use super::field::At;
 use super::policies::{PoliciesDefinition, PolicyRef};
 use super::tree;
 use crate::suite::expectation::Expectation;
@@ -176,8 +176,7 @@ impl SuiteDefinition {
         file: &str,
         path: &Path,
     ) -> Result<(SuiteDefinition, Vec<Warning>), DefinitionError> {
-        let documents = tree::parse(text, file)?;
-        let mut notes = Notes::new(file);
+        let (documents, mut notes) = tree::parse(text, file)?;
         let reader = Reader { folder: path.parent().unwrap_or(Path::new("")), file };
         let suite = match documents.as_slice() {
             [document] => reader.suite(&At::root(document), path, &mut notes),

@@ -56,7 +56,7 @@ impl Column {
 
     /// What it reads now, for the policy at `position` of the chain.
     pub(super) fn read(self, position: usize, target: &Target, look: &Look<'_>) -> f64 {
-        match self {
+        let value = match self {
             Column::Window(window) => {
                 target.windows[window].average(look.now.second()).unwrap_or(f64::NAN)
             }
@@ -64,7 +64,9 @@ impl Column {
             Column::Proposal => target.proposal_before(position).map_or(f64::NAN, f64::from),
             Column::Output { stage, output } => target.seats[stage].output(output),
             Column::Missing => f64::NAN,
-        }
+        };
+        // A zero has no sign: no policy is to tell two apart.
+        value + 0.0
     }
 }
 

@@ -79,6 +79,8 @@ pub struct ReplicaSet {
     strikes: u32,
     failed_at: Time,
     back_off_until: Time,
+    /// Why the last one failed; empty once one has got ready since.
+    failure: String,
     ready: u32,
     pending: u32,
     starting: u32,
@@ -165,6 +167,11 @@ impl ReplicaSet {
         self.back_off_until
     }
 
+    /// Why the last replica failed that was held against its target; empty if none did since one got ready.
+    pub fn failure(&self) -> &str {
+        &self.failure
+    }
+
     /// Adds pending replicas until `wanted` are alive, unless failures hold that back. Whether it added any.
     pub(super) fn grow(&mut self, now: Time, wanted: u32) -> bool {
         let missing =
@@ -227,11 +234,12 @@ impl ReplicaSet {
                 if changed {
                     self.failures_in_a_row = 0;
                     self.back_off_until = Time::ZERO;
+                    self.failure.clear();
                 }
                 changed
             }
             Phase::Gone => self.remove(ordinal).is_some(),
-            Phase::Failed { .. } => {
+            Phase::Failed { reason } => {
                 let Some(replica) = self.remove(ordinal) else { return false };
                 // A node that is gone says nothing about the replica, and of several that fail together one counts.
                 let is_held_against_it = !matches!(replica.state, ReplicaState::Draining { .. })
@@ -252,6 +260,7 @@ impl ReplicaSet {
                     self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
                     self.strikes = self.strikes.saturating_add(1);
                     self.failed_at = now;
+                    self.failure.clone_from(reason);
                 }
                 true
             }
@@ -357,10 +366,12 @@ mod tests {
             now = set.back_off_until();
         }
         assert_eq!(waits, [10, 20, 40, 80, 160, 300, 300]);
+        assert_eq!(set.failure(), "out of memory");
         set.grow(now, 1);
         set.place(7, NODE);
         set.see(now, 7, &Phase::Ready);
         assert_eq!((set.failures_in_a_row(), set.back_off_until()), (0, Time::ZERO));
+        assert_eq!(set.failure(), "");
     }
 
     #[test]

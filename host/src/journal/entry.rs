@@ -6,11 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Header;
 use super::requests::Requests;
+pub use crate::engine::Snapshot;
 use crate::engine::{Observation, Plan};
 use crate::time::Time;
-
-/// All that an engine knew: a fresh one that is restored from it goes on as the one it was taken of.
-pub type Snapshot = serde_json::Value;
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq)]
@@ -209,8 +207,8 @@ impl Entry {
     /// About how much memory it takes. Bytes.
     pub(super) fn weight(&self) -> usize {
         match self {
-            // A snapshot is most of it, and is seldom.
-            Entry::Begin(begin) => 4_096 + begin.header.targets.len() * 8_192,
+            // A snapshot is most of it, and of that the seconds that are kept of every target.
+            Entry::Begin(begin) => 4_096 + begin.header.targets.len() * 32_768,
             Entry::Step(step) => weight_of(&step.seen, &step.plan),
             Entry::Requests(requests) => 128 + requests.len() * 64,
             Entry::Note(note) => 128 + note.text.len(),

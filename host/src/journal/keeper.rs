@@ -1,11 +1,13 @@
 //! Writes segments into a folder: when one ends and the next begins, what is done when the disk does not take it, which of them go when
 //! there are too many. It is handed the time, and has no thread.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use super::entry::{Begin, Entry, Gap};
 use super::live::{KeepLimits, Shared};
@@ -21,6 +23,9 @@ const FRAME_US: u64 = 250_000;
 const SYNC_US: u64 = 1_000_000;
 /// After trouble with the disk it is tried again so much later. Microseconds.
 const RETRY_US: u64 = 5_000_000;
+
+/// Components may take one part in so many of what there may be.
+const COMPONENTS_SHARE: u64 = 4;
 
 /// A file that is written.
 pub(super) trait Output: Write + Send {
@@ -63,6 +68,10 @@ pub(super) struct Keeper {
     lost: Option<Gap>,
     /// The disk is not tried before that.
     retry_us: u64,
+    /// Components that the disk did not take, by digest.
+    unkept: BTreeMap<String, Arc<[u8]>>,
+    /// The components of what decides, which stay whatever they take.
+    deciding: BTreeSet<PathBuf>,
 }
 
 struct Segment {
@@ -70,6 +79,8 @@ struct Segment {
     name: String,
     /// By the time of its entries.
     began: Time,
+    /// Bytes of what it begins with. They do not count towards its size: with many services a snapshot alone may be as large.
+    begin_bytes: u64,
     /// Entries of the frame that is not written yet.
     unwritten: u64,
     /// When the first of them was.
@@ -84,7 +95,16 @@ struct Segment {
 
 impl Keeper {
     pub(super) fn new(disk: Disk, limits: KeepLimits, shared: Arc<Shared>) -> Keeper {
-        Keeper { disk, limits, shared, segment: None, lost: None, retry_us: 0 }
+        Keeper {
+            disk,
+            limits,
+            shared,
+            segment: None,
+            lost: None,
+            retry_us: 0,
+            unkept: BTreeMap::new(),
+            deciding: BTreeSet::new(),
+        }
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -94,7 +114,10 @@ impl Keeper {
     /// How long nothing has to be done unless an entry comes. Microseconds.
     pub(super) fn due_us(&self, now_us: u64) -> u64 {
         let due_us = match &self.segment {
-            Some(segment) => segment.frame_due_us.min(segment.sync_due_us),
+            Some(segment) if self.unkept.is_empty() => {
+                segment.frame_due_us.min(segment.sync_due_us)
+            }
+            Some(segment) => segment.frame_due_us.min(segment.sync_due_us).min(self.retry_us),
             None => self.retry_us.max(now_us + RETRY_US / 10),
         };
         due_us.saturating_sub(now_us).clamp(1_000, 60_000_000)
@@ -103,6 +126,13 @@ impl Keeper {
     /// Takes an entry.
     pub(super) fn take(&mut self, now_us: u64, entry: Entry) {
         let at = entry.at();
+        if let Entry::Begin(begin) = &entry {
+            let digests = begin.header.policies.iter().flat_map(|policy| {
+                [Some(&policy.digest), policy.fallback.as_ref()].into_iter().flatten()
+            });
+            self.deciding =
+                digests.map(|digest| component_path(&self.disk.folder, digest)).collect();
+        }
         match entry {
             Entry::Begin(begin) if self.opens(&begin) => self.open(now_us, *begin),
             entry => {
@@ -130,6 +160,12 @@ impl Keeper {
         } else if now_us >= self.retry_us {
             self.shared.wants_snapshot.store(true, Ordering::Relaxed);
         }
+        if self.segment.is_some() && !self.unkept.is_empty() && now_us >= self.retry_us {
+            self.tell(None);
+            for (digest, component) in std::mem::take(&mut self.unkept) {
+                self.keep(now_us, digest, component);
+            }
+        }
     }
 
     /// Writes down what is there, for good.
@@ -143,19 +179,28 @@ impl Keeper {
         self.segment = None;
     }
 
-    /// Keeps a component by its digest, if it is not there.
-    pub(super) fn keep(&mut self, digest: &str, component: &[u8]) {
-        let path = component_path(&self.disk.folder, digest);
-        if path.exists() {
+    /// Keeps a component by its digest. One that is there was used once more; one that the disk does not take is tried again later.
+    #[expect(clippy::disallowed_methods, reason = "the edge: files say when they were last used")]
+    pub(super) fn keep(&mut self, now_us: u64, digest: String, component: Arc<[u8]>) {
+        let path = component_path(&self.disk.folder, &digest);
+        if let Ok(known) = OpenOptions::new().append(true).open(&path) {
+            // If that cannot be noted, it may go before others; what decides is kept again at every swap.
+            let _ = known.set_modified(SystemTime::now());
             return;
         }
         let part = path.with_extension("part");
         let _ = fs::remove_file(&part);
         let kept = (self.disk.open)(&part)
-            .and_then(|mut file| file.write_all(component).and_then(|()| file.sync()))
+            .and_then(|mut file| file.write_all(&component).and_then(|()| file.sync()))
             .and_then(|()| fs::rename(&part, &path));
-        if let Err(error) = kept {
-            self.tell(Some(format!("cannot keep the component {digest}: {error}")));
+        match kept {
+            Ok(()) => self.prune(),
+            Err(error) => {
+                let _ = fs::remove_file(&part);
+                self.retry_us = self.retry_us.max(now_us + RETRY_US);
+                self.tell(Some(format!("cannot keep the component {digest}: {error}")));
+                self.unkept.insert(digest, component);
+            }
         }
     }
 
@@ -166,7 +211,8 @@ impl Keeper {
     }
 
     fn is_full(&self, segment: &Segment, now: Time) -> bool {
-        segment.to.written() + segment.to.pending() as u64 / 4 >= self.limits.segment_bytes
+        let written = segment.to.written() + segment.to.pending() as u64 / 4;
+        written - segment.begin_bytes >= self.limits.segment_bytes
             || now.since(segment.began) >= self.limits.segment_ms
     }
 
@@ -219,6 +265,7 @@ impl Keeper {
             to: SegmentWriter::new(file)?,
             name,
             began: begin.at,
+            begin_bytes: 0,
             unwritten: 0,
             first_unwritten: begin.at,
             frame_due_us: now_us,
@@ -229,6 +276,7 @@ impl Keeper {
         // So its beginning is not left to chance.
         segment.to.flush()?;
         segment.unwritten = 0;
+        segment.begin_bytes = segment.to.written();
         Ok(segment)
     }
 
@@ -271,19 +319,48 @@ impl Keeper {
         self.shared.health().trouble = trouble;
     }
 
-    /// Removes the oldest segments while there are too many bytes of them. The one that is written stays.
+    /// Removes the oldest segments and components while there are too many bytes of them. The segment that is written stays, and so do
+    /// the components of what decides.
     fn prune(&mut self) {
+        let limit = self.limits.total_bytes;
+        let components = self.components();
+        let mut kept: u64 = components.iter().map(|(_, bytes)| bytes).sum();
+        for (path, bytes) in components.iter().filter(|(path, _)| !self.deciding.contains(path)) {
+            if kept <= limit / COMPONENTS_SHARE {
+                break;
+            }
+            if fs::remove_file(path).is_ok() {
+                kept -= bytes;
+            }
+        }
         let segments = self.segments();
         let mut total: u64 = segments.iter().map(|(_, bytes)| bytes).sum();
+        total += kept;
         for (path, bytes) in segments.iter().rev().skip(1).rev() {
             // The one that begins may become as large as a segment may be.
-            if total + self.limits.segment_bytes <= self.limits.total_bytes {
+            if total + self.limits.segment_bytes <= limit {
                 break;
             }
             if fs::remove_file(path).is_ok() {
                 total -= bytes;
             }
         }
+    }
+
+    /// The components there are and their sizes, the one that was last used longest ago first.
+    fn components(&self) -> Vec<(PathBuf, u64)> {
+        let Ok(entries) = fs::read_dir(self.disk.folder.join(COMPONENTS)) else {
+            return Vec::new();
+        };
+        let mut found: Vec<(SystemTime, PathBuf, u64)> = entries
+            .filter_map(|entry| {
+                let entry = entry.ok()?;
+                let about = entry.metadata().ok()?;
+                Some((about.modified().ok()?, entry.path(), about.len()))
+            })
+            .collect();
+        found.sort();
+        found.into_iter().map(|(_, path, bytes)| (path, bytes)).collect()
     }
 
     /// The segments there are and their sizes, the oldest first.

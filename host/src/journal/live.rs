@@ -17,6 +17,9 @@ use crate::time::Time;
 const ENTRIES_AT_MOST: usize = 10_000;
 /// What these may take in memory. Bytes, as estimated; with many services a step is large, and 10,000 of them would be gigabytes.
 const BYTES_AT_MOST: usize = 64 << 20;
+/// Components that wait for room in the channel. A chain has few; of more than these, which only a swap a moment could leave, the
+/// oldest are not kept.
+const COMPONENTS_AT_MOST: usize = 64;
 /// How long the end of a run waits for the disk.
 const FINISH_AT_MOST: Duration = Duration::from_secs(5);
 
@@ -27,7 +30,8 @@ pub struct KeepLimits {
     pub segment_bytes: u64,
     /// One that is so old, likewise. Milliseconds.
     pub segment_ms: u64,
-    /// All segments together: the oldest go first. Bytes.
+    /// All segments and components together: the oldest segments go first, and of the components, which may be a quarter of it, those
+    /// that were last used longest ago. Bytes.
     pub total_bytes: u64,
 }
 
@@ -83,6 +87,8 @@ pub struct Live {
     gap: Option<Gap>,
     run: Time,
     steps: u64,
+    /// Components that there was no room for yet.
+    unsent: Vec<(String, Arc<[u8]>)>,
     ended: Receiver<()>,
     thread: Option<JoinHandle<()>>,
 }
@@ -107,8 +113,16 @@ impl Live {
             let _ = tell_end.send(());
         })?;
         let (run, steps) = (begin.run, begin.steps);
-        let mut live =
-            Live { to: Some(to), shared, gap: None, run, steps, ended, thread: Some(thread) };
+        let mut live = Live {
+            to: Some(to),
+            shared,
+            gap: None,
+            run,
+            steps,
+            unsent: Vec::new(),
+            ended,
+            thread: Some(thread),
+        };
         live.begin(begin);
         Ok(live)
     }
@@ -116,6 +130,7 @@ impl Live {
     /// Takes an entry that is no beginning.
     pub fn take(&mut self, entry: Entry) {
         self.steps += u64::from(matches!(entry, Entry::Step(_)));
+        self.send_components();
         let at = entry.at();
         if self.gap.is_some() || !self.sends(entry) {
             self.drop_one(at);
@@ -146,12 +161,22 @@ impl Live {
         }
     }
 
-    /// Keeps a component beside the segments, so that what it decided can be decided again. One that there is no room for now is not
-    /// kept.
+    /// Keeps a component beside the segments, so that what it decided can be decided again. One that there is no room for now is
+    /// handed over later.
     pub fn keep_component(&mut self, digest: &str, component: Arc<[u8]>) {
-        if let Some(to) = &self.to {
-            let _ = to.try_send(Message::Component(digest.to_owned(), component));
+        if self.unsent.iter().all(|(unsent, _)| unsent != digest) {
+            let surplus = (self.unsent.len() + 1).saturating_sub(COMPONENTS_AT_MOST);
+            self.unsent.drain(..surplus);
+            self.unsent.push((digest.to_owned(), component));
         }
+        self.send_components();
+    }
+
+    fn send_components(&mut self) {
+        let Some(to) = &self.to else { return };
+        self.unsent.retain(|(digest, component)| {
+            to.try_send(Message::Component(digest.clone(), component.clone())).is_err()
+        });
     }
 
     /// Whether a beginning with a snapshot should be handed over: a segment is full, or entries were lost.
@@ -169,6 +194,7 @@ impl Live {
 
     /// Ends it, when all is on disk, or after some seconds of waiting for that.
     pub fn finish(mut self) -> Health {
+        self.send_components();
         self.to = None;
         if self.ended.recv_timeout(FINISH_AT_MOST) != Err(RecvTimeoutError::Timeout)
             && let Some(thread) = self.thread.take()
@@ -220,7 +246,9 @@ fn write(from: &Receiver<Message>, mut keeper: Keeper) {
                 keeper.take(clock.now_us(), entry);
                 keeper.shared().waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
             }
-            Ok(Message::Component(digest, component)) => keeper.keep(&digest, &component),
+            Ok(Message::Component(digest, component)) => {
+                keeper.keep(clock.now_us(), digest, component);
+            }
             Err(RecvTimeoutError::Timeout) => keeper.settle(clock.now_us()),
             Err(RecvTimeoutError::Disconnected) => break,
         }

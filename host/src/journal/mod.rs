@@ -111,6 +111,9 @@ enum To<'a> {
     File {
         to: Box<dyn Write + 'a>,
         trouble: Option<std::io::Error>,
+        /// When it began, and its steps so far.
+        run: Time,
+        steps: u64,
     },
     Folder(Live),
 }
@@ -123,7 +126,8 @@ impl<'a> Journal<'a> {
 
     /// A journal that goes to `to` line by line: as plain text, or framed where that is a [`SegmentWriter`].
     pub fn new(to: impl Write + 'a, header: &Header) -> Journal<'a> {
-        let mut journal = Journal(To::File { to: Box::new(to), trouble: None });
+        let to = Box::new(to);
+        let mut journal = Journal(To::File { to, trouble: None, run: header.start, steps: 0 });
         journal.line(header);
         journal
     }
@@ -141,7 +145,10 @@ impl<'a> Journal<'a> {
     pub fn record(&mut self, seen: &Observation, plan: &Plan) {
         match &mut self.0 {
             To::Nothing => {}
-            To::File { .. } => self.line(&StepRef { seen, plan }),
+            To::File { steps, .. } => {
+                *steps += 1;
+                self.line(&StepRef { seen, plan });
+            }
             To::Folder(live) if live.is_keeping() => {
                 live.take(Entry::Step(Step { seen: seen.clone(), plan: plan.clone() }));
             }
@@ -161,7 +168,10 @@ impl<'a> Journal<'a> {
     pub fn begin(&mut self, begin: Begin) {
         match &mut self.0 {
             To::Nothing => {}
-            To::File { .. } => self.entry(&Entry::Begin(Box::new(begin))),
+            To::File { run, steps, .. } => {
+                let begin = Begin { run: *run, steps: *steps, ..begin };
+                self.entry(&Entry::Begin(Box::new(begin)));
+            }
             To::Folder(live) => live.begin(begin),
         }
     }
@@ -196,7 +206,7 @@ impl<'a> Journal<'a> {
     pub fn finish(self) -> Option<std::io::Error> {
         match self.0 {
             To::Nothing => None,
-            To::File { mut to, trouble } => match trouble {
+            To::File { mut to, trouble, .. } => match trouble {
                 Some(trouble) => Some(trouble),
                 None => to.flush().err(),
             },
@@ -222,13 +232,13 @@ impl<'a> Journal<'a> {
     }
 
     fn entry(&mut self, entry: &Entry) {
-        if let To::File { to, trouble: trouble @ None } = &mut self.0 {
+        if let To::File { to, trouble: trouble @ None, .. } = &mut self.0 {
             *trouble = entry.write(to).err();
         }
     }
 
     fn line(&mut self, document: &impl Serialize) {
-        if let To::File { to, trouble: trouble @ None } = &mut self.0 {
+        if let To::File { to, trouble: trouble @ None, .. } = &mut self.0 {
             *trouble = line(to, document).err();
         }
     }

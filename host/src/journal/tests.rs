@@ -97,7 +97,16 @@ fn step(at: u64) -> (Observation, Plan) {
 }
 
 fn begin(at: u64) -> Begin {
-    Begin::from_snapshot(Time(at), header(), serde_json::json!({ "at": at }))
+    Begin::from_snapshot(Time(at), header(), snapshot(at))
+}
+
+/// What an engine knew that had no targets and made its last plan at a moment.
+fn snapshot(at: u64) -> Snapshot {
+    let text = format!(
+        r#"{{"format":1,"at":{at},"wakesAt":{at},"generation":1,"tickMs":2000,"stages":[],"placement":"","words":[],
+        "ground":{{"nodes":[],"started":[],"isStale":false,"retryAt":0}},"targets":[]}}"#
+    );
+    serde_json::from_str(&text).expect("it is as a snapshot is written")
 }
 
 fn read_all(folder: &Path) -> Vec<Found> {

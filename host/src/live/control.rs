@@ -19,7 +19,9 @@ use crate::backend::local::machine::Machine;
 use crate::clock::Clock;
 use crate::definitions::service::Service;
 use crate::engine::{Engine, Event, Observation, Phase, Plan, TargetId, TargetName};
-use crate::journal::{About, Begin, Header, Journal, Note, Request, Requests, Sources, Succession};
+use crate::journal::{
+    About, Begin, Header, Journal, Note, Request, Requests, Source, Sources, Succession,
+};
 use crate::proxy::{Fate, Gateway, Outcome};
 use crate::recorder::reason_of;
 use crate::run::Watch;
@@ -33,7 +35,7 @@ const FATES_AT_ONCE: usize = 10_000;
 /// Something that the watchers of files have to offer.
 pub(super) enum Offer {
     /// The files of services, read anew.
-    Services(Vec<Service>),
+    Services(Vec<Service>, Vec<Source>),
     /// They cannot be read: what is wrong, for people.
     BadServices(String),
     /// A candidate was looked at.
@@ -44,6 +46,8 @@ pub(super) enum Offer {
 pub(super) struct Pending {
     book: Book,
     rollouts: Rollouts,
+    /// The files that they were read from.
+    files: Vec<Source>,
     /// Who wants it, and what is told when it is done.
     told: (About, String, String),
 }
@@ -80,7 +84,7 @@ pub(super) struct Control {
     /// Differences of the shadow that were told.
     pub(super) differences: u64,
     /// Services that were read and are to be followed.
-    pub(super) wanted: Option<Vec<Service>>,
+    pub(super) wanted: Option<(Vec<Service>, Vec<Source>)>,
     pub(super) gpu_seconds: BTreeMap<String, f64>,
     pub(super) cost_usd: f64,
     pub(super) looked_at: Time,
@@ -112,8 +116,14 @@ impl Workshop {
 impl Control {
     /// The header of a journal that `engine` decides in.
     pub(super) fn header(&self, engine: &Engine, at: Time) -> Header {
-        let limits = Some(self.swapper.live().chain().definition().limits.clone());
-        Header { sources: Some(self.sources.clone()), ..Header::of(engine, at, limits) }
+        let live = self.swapper.live();
+        let limits = Some(live.chain().definition().limits.clone());
+        let sources = Sources {
+            profile: live.profile().name.clone(),
+            profile_settings: live.profile().settings.clone(),
+            ..self.sources.clone()
+        };
+        Header { sources: Some(sources), ..Header::of(engine, at, limits) }
     }
 
     /// Services, or their revisions, change once the engine has taken them. Whether that is under way; where something else is, it is
@@ -150,6 +160,7 @@ impl Control {
                 let told = match pending {
                     Some(pending) => {
                         (self.book, self.rollouts) = (pending.book, pending.rollouts);
+                        self.sources.services = pending.files;
                         pending.told
                     }
                     None => {
@@ -175,15 +186,14 @@ impl Control {
         let now = self.clock.now();
         self.recent.restart();
         self.tick_ms = engine.options().tick_ms;
-        self.keep_components(journal);
         machine.follow(self.book.setup(engine, &self.cut));
-        let snapshot = serde_json::to_value(&succession.snapshot);
-        let snapshot = snapshot.expect("a snapshot has text for keys");
+        let (at, header) = (succession.at, self.header(engine, succession.at));
         let begin = Begin {
             succession: Some(Succession { who, why: text.clone() }),
-            ..Begin::from_snapshot(succession.at, self.header(engine, succession.at), snapshot)
+            ..Begin::from_snapshot(at, header, succession.snapshot)
         };
         journal.begin(begin);
+        self.keep_components(journal);
         self.set_routes();
         self.note(journal, about, "", text);
         if let Some((path, _)) = &self.shadow {
@@ -247,7 +257,7 @@ impl Control {
         self.keep_fates(seen.at, journal);
         if journal.wants_snapshot() {
             let header = self.header(engine, seen.at);
-            journal.begin(Begin::from_snapshot(seen.at, header, document(engine)));
+            journal.begin(Begin::from_snapshot(seen.at, header, engine.snapshot()));
         }
         if self.swapper.see(plan) {
             // What came of it is told and shown.
@@ -465,8 +475,8 @@ impl Control {
         machine: &mut Machine,
         journal: &mut Journal<'_>,
     ) {
-        let services = match offer {
-            Offer::Services(services) => services,
+        let (services, files) = match offer {
+            Offer::Services(services, files) => (services, files),
             Offer::BadServices(why) => {
                 let text = format!("the services stay as they are: {why}");
                 return self.note(journal, About::RefusedSwap, "", text);
@@ -484,13 +494,13 @@ impl Control {
                 return self.note(journal, About::RefusedSwap, "", text);
             }
         }
-        self.wanted = Some(services);
+        self.wanted = Some((services, files));
         self.follow_services(engine);
     }
 
     /// The services that were last read take the place of those of now, as soon as nothing else is under way.
     fn follow_services(&mut self, engine: &Engine) {
-        let Some(services) = self.wanted.clone() else { return };
+        let Some((services, files)) = self.wanted.clone() else { return };
         let (mut book, mut rollouts) = (self.book.clone(), self.rollouts.clone());
         let changed = book.follow(services);
         if changed.is_nothing() {
@@ -506,7 +516,7 @@ impl Control {
             rollouts.forget(service);
         }
         let told = (About::Swap, "the services' files".to_owned(), view::changed(&changed));
-        if self.propose(engine, Pending { book, rollouts, told }) {
+        if self.propose(engine, Pending { book, rollouts, files, told }) {
             self.wanted = None;
         }
     }
@@ -561,7 +571,8 @@ impl Control {
         }
         let told = (About::Swap, "a rollout".to_owned(), told.join("; "));
         // Where something else is under way, this is found again after another step.
-        let _ = self.propose(engine, Pending { book, rollouts, told });
+        let files = self.sources.services.clone();
+        let _ = self.propose(engine, Pending { book, rollouts, files, told });
         let _ = journal;
     }
 
@@ -666,11 +677,6 @@ fn request(fate: &Fate) -> Request {
         tokens: (fate.prompt_tokens, fate.output_tokens),
         is_cold: fate.is_cold,
     }
-}
-
-/// What an engine knows, as the journal keeps it.
-fn document(engine: &Engine) -> serde_json::Value {
-    serde_json::to_value(engine.snapshot()).expect("a snapshot has text for keys")
 }
 
 /// A moment as people read it.

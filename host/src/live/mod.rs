@@ -32,7 +32,7 @@ use crate::clock::Clock;
 use crate::definitions::node::Fleet;
 use crate::definitions::service::Service;
 use crate::engine::{Engine, Options};
-use crate::journal::{Begin, Journal, KeepLimits, Sources};
+use crate::journal::{Begin, Journal, KeepLimits, Source, Sources};
 use crate::proxy::{self, Gateway};
 use crate::run::run;
 use crate::status::{Rules, RunPhase, Status, StatusBuilder};
@@ -395,13 +395,24 @@ fn watch_files(
         }
         known = now;
         let offer = match read() {
-            Ok(services) => Offer::Services(services),
+            Ok(services) => {
+                Offer::Services(services, files.iter().map(|path| source(path)).collect())
+            }
             Err(why) => Offer::BadServices(why),
         };
         if offers.blocking_send(offer).is_err() {
             return;
         }
         nudge.notify_one();
+    }
+}
+
+/// A file as the journal keeps it.
+pub fn source(path: &Path) -> Source {
+    Source {
+        name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        // It was read a moment ago.
+        text: std::fs::read_to_string(path).unwrap_or_default(),
     }
 }
 

@@ -63,10 +63,12 @@ impl Target {
         };
         let named = |text: &str| text.replace("{service}", "service");
         let parsed: hyper::http::uri::Authority = authority.parse().map_err(|_| bad())?;
-        let authority = match parsed.port() {
-            Some(_) => authority.to_owned(),
-            None => format!("{authority}:80"),
-        };
+        let authority =
+            match (parsed.port_u16(), parsed.port().is_some() || authority.ends_with(':')) {
+                (Some(_), _) => authority.to_owned(),
+                (None, false) if parsed.as_str() == parsed.host() => format!("{authority}:80"),
+                (None, _) => return Err(bad()),
+            };
         if named(&path).parse::<hyper::Uri>().is_err() {
             return Err(bad());
         }

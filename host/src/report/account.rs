@@ -51,6 +51,19 @@ fn row(line: &Line, at: &str, (at_wide, name_wide): (usize, usize), style: Style
             (Ink::Notice, "succeeds".to_owned(), format!("{} ({})", plain(why), plain(who)))
         }
         Story::Note { about, text } => (Ink::Notice, plain(about), plain(text)),
+        Story::Swap { policies, told } => {
+            let told = match told.as_slice() {
+                [] => "all that policies remembered was taken over as it was".to_owned(),
+                told => told.join("; "),
+            };
+            (Ink::Notice, "swap".to_owned(), format!("{}: {}", plain(policies), plain(&told)))
+        }
+        Story::Otherwise { then, to, reason } => {
+            (Ink::Notice, format!("{then:>3} ≠ {to:<3}"), plain(reason))
+        }
+        Story::Start => {
+            (Ink::Notice, "start".to_owned(), "the program was started again".to_owned())
+        }
         Story::Gap { why } => (Ink::Alarm, "gap".to_owned(), plain(why)),
     };
     let name = fitted(&plain(line.target.as_deref().unwrap_or("")), name_wide);
@@ -70,6 +83,9 @@ fn checked(account: &Account, style: Style) -> String {
         some => format!(", {} more not decided: what came before them is missing", grouped(some)),
     };
     let verdict = match &account.difference {
+        None if account.unlike.is_some() => {
+            style.paint(Ink::Alarm, "what the engine knows is not what the journal says")
+        }
         None if account.steps == 0 => style.paint(Ink::Notice, "nothing was decided"),
         None => style.paint(Ink::Up, "the same plans, byte for byte"),
         Some(difference) => {
@@ -79,6 +95,9 @@ fn checked(account: &Account, style: Style) -> String {
     let steps = counted(account.steps, "step");
     say("decided", format!("{steps} again{undecided}: {verdict}"));
     let mut read = counted(account.segments, "segment");
+    if account.runs > 1 {
+        read += &format!(" of {}", counted(account.runs, "run"));
+    }
     if account.snapshots_checked > 0 {
         read += &format!(
             ", {} held against what the engine knows",
@@ -95,19 +114,59 @@ fn checked(account: &Account, style: Style) -> String {
     for (digest, stages) in &account.policies {
         say("policy", format!("{}  {}", plain(digest), plain(&stages.join(", "))));
     }
+    for swap in &account.swaps {
+        let at = clock(swap.at_ms.since(account.start_ms) as f64 / 1e3);
+        let differ = match swap.differences {
+            0 => "none of its decisions differs".to_owned(),
+            some => format!("{} of its decisions differ", grouped(some)),
+        };
+        say(
+            "swap",
+            format!(
+                "{at}: {} decided {} in the shadow of what decided then; {differ}",
+                plain(&swap.policies),
+                counted(swap.steps, "step")
+            ),
+        );
+        for stage in &swap.stages {
+            say("", format!("{}  {}", plain(&stage.digest), plain(&stage.stage)));
+        }
+        for line in &swap.told {
+            say("", plain(line));
+        }
+        for failure in swap.refused.iter().chain(&swap.failures) {
+            say("", style.paint(Ink::Alarm, &plain(failure)));
+        }
+    }
     for hole in &account.gaps {
         let clock = |at: crate::time::Time| clock(at.since(account.start_ms) as f64 / 1e3);
         let to = hole.to_ms.map_or("its end".to_owned(), clock);
         let told = format!("{} to {to}: {} ({})", clock(hole.from_ms), hole.why, hole.segment);
         say("gap", style.paint(Ink::Alarm, &told));
     }
+    if let (Some(unlike), Some(at)) = (&account.unlike, account.unlike_ms) {
+        let told = format!(
+            "{} at {}",
+            plain(&unlike.path),
+            clock(at.since(account.start_ms) as f64 / 1e3)
+        );
+        say("snapshot", style.paint(Ink::Alarm, &told));
+        for (what, value) in [("recorded", &unlike.recorded), ("decided", &unlike.decided)] {
+            text += &format!("{what:<10} {}\n", cut(&value.to_string()));
+        }
+    }
     if let Some(difference) = &account.difference {
         for (what, plan) in [("recorded", &difference.recorded), ("decided", &difference.decided)] {
             let plan = serde_json::to_string(plan).expect("every key of a plan is text");
-            let cut: String = plan.chars().take(PLAN).collect();
-            let more = if cut.len() < plan.len() { " … (whole with -o json)" } else { "" };
-            text += &format!("{what:<10} {cut}{more}\n");
+            text += &format!("{what:<10} {}\n", cut(&plan));
         }
     }
     text
+}
+
+/// A document as far as people look at it.
+fn cut(document: &str) -> String {
+    let cut: String = document.chars().take(PLAN).collect();
+    let more = if cut.len() < document.len() { " … (whole with -o json)" } else { "" };
+    plain(&cut) + more
 }

@@ -19,6 +19,7 @@ mod spark;
 mod stand;
 pub(crate) mod style;
 mod summary;
+mod swaps;
 mod table;
 mod timeline;
 mod why;
@@ -40,6 +41,7 @@ pub use page::page;
 pub(crate) use style::Ink;
 pub use style::Style;
 pub use summary::summary;
+pub use swaps::swaps;
 pub use timeline::{Columns, timeline};
 pub use why::why;
 

@@ -157,6 +157,7 @@ pub(super) fn small() -> Outcome {
             },
             ClassOutcome { class: "H100".into(), gpus: 8, step_s: 60.0, used: vec![0; 8] },
         ],
+        swaps: Vec::new(),
         failures: vec![FailureNote {
             at_s: 120.0,
             stage: "knative".into(),

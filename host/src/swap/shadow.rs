@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 
-use crate::engine::{Engine, Observation, Plan, Snapshot, TargetId};
+use crate::engine::{Engine, Observation, Plan, Snapshot, TargetId, TargetSpec};
 use crate::recorder::reason_of;
 use crate::time::Time;
 
@@ -126,6 +126,16 @@ impl Shadow {
     /// What came of it so far.
     pub fn run(&self) -> &ShadowRun {
         &self.run
+    }
+
+    /// What it knows.
+    pub fn snapshot(&self) -> Snapshot {
+        self.engine.snapshot()
+    }
+
+    /// Its targets.
+    pub fn specs(&self) -> impl Iterator<Item = &TargetSpec> {
+        self.engine.specs()
     }
 
     /// Ends it.

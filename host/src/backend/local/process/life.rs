@@ -232,15 +232,15 @@ impl Life {
         let begun = Instant::now();
         if let Some(startup) = &launch.startup {
             let most_ms = startup.period_ms.unwrap_or(PERIOD_MS) * u64::from(startup.failures);
-            let patience = Duration::from_millis(startup.initial_delay_ms + most_ms);
-            let until = deadline.min(begun + patience);
-            if let Err(reason) = until_well(startup, port, begun, until).await {
-                return reason;
+            let within_ms = (startup.initial_delay_ms + most_ms).min(self.start.deadline_ms);
+            let until = deadline.min(begun + Duration::from_millis(within_ms));
+            if let Err(told) = until_well(startup, port, begun, until).await {
+                return never_ready(within_ms, &told);
             }
         }
         let from = match until_well(&launch.ready, port, begun, deadline).await {
             Ok(from) => from,
-            Err(reason) => return reason,
+            Err(told) => return never_ready(self.start.deadline_ms, &told),
         };
         *is_ready = true;
         self.tell(Event::Ready { address: SocketAddr::new(from, port) }).await;
@@ -323,7 +323,11 @@ async fn end(
     running.child.wait().await
 }
 
-/// Asks until the answer is good. From where it came; else why it never was.
+fn never_ready(within_ms: u64, told: &str) -> String {
+    format!("it was not ready within {}: {told}", seconds(within_ms))
+}
+
+/// Asks until the answer is good. From where it came; else the last answer.
 async fn until_well(
     probe: &Probe,
     port: u16,
@@ -342,11 +346,7 @@ async fn until_well(
             sleep(probe.period_ms.map_or_else(often, Duration::from_millis)).await;
         }
     };
-    let asked = timeout_at(until, asking).await;
-    asked.map_err(|_| {
-        let ms = u64::try_from((until - begun).as_millis()).unwrap_or(u64::MAX);
-        format!("it was not ready within {}: {told}", seconds(ms))
-    })
+    timeout_at(until, asking).await.map_err(|_| told)
 }
 
 fn exit_of(status: ExitStatus) -> Exit {

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use reaper::{SUBCOMMAND as REAP_SUBCOMMAND, reap};
 pub use shim::{SUBCOMMAND as EXEC_SUBCOMMAND, exec};
@@ -237,5 +237,14 @@ impl Supervisor {
         };
         self.runtime.spawn(life.live(wished));
         Child { wish, stdout, stderr }
+    }
+
+    /// Closes the books, so that the next run knows that this one ended in order. Called when all children have ended; those that
+    /// have not are ended, and are left in the books.
+    pub async fn close(self) {
+        let (done, closed) = oneshot::channel();
+        if self.orders.send(Order::Close { done }).await.is_ok() {
+            let _ = closed.await;
+        }
     }
 }

@@ -79,7 +79,9 @@ async fn status_of(
         }
     }
     let text = std::str::from_utf8(&head[..length]).unwrap_or("");
-    let status = text.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..)?.parse().ok());
+    // All three digits, or else 20 would pass for 200.
+    let digits = text.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
+    let status = digits.and_then(|digits| digits.parse().ok());
     status.ok_or_else(|| format!("port {port} speaks no HTTP"))
 }
 

@@ -24,8 +24,17 @@ use crate::definitions::launch::CommandLine;
 const ORDERS: usize = 64;
 
 pub(super) enum Order {
-    Spawn { what: Box<Spawn>, done: oneshot::Sender<std::io::Result<Spawned>> },
-    Forget { group: u32 },
+    Spawn {
+        what: Box<Spawn>,
+        done: oneshot::Sender<std::io::Result<Spawned>>,
+    },
+    Forget {
+        group: u32,
+    },
+    /// Closes the books and answers.
+    Close {
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// A process to start.
@@ -68,6 +77,7 @@ pub(super) fn start(
     let logs = BTreeMap::new();
     let mut spawner = Spawner { program, log_bytes, state, reaper, logs, runtime };
     std::thread::Builder::new().name("children".to_owned()).spawn(move || {
+        let mut closed = None;
         while let Some(order) = next.blocking_recv() {
             match order {
                 Order::Spawn { what, done } => {
@@ -78,7 +88,15 @@ pub(super) fn start(
                     }
                 }
                 Order::Forget { group } => spawner.forget(group),
+                Order::Close { done } => {
+                    closed = Some(done);
+                    break;
+                }
             }
+        }
+        drop(spawner);
+        if let Some(done) = closed {
+            let _ = done.send(());
         }
     })?;
     Ok(orders)
