@@ -5,10 +5,11 @@
 CARGO ?= cargo
 DEMO_REPORT ?= target/demo.html
 
-.PHONY: help setup build demo test languages lint bench
+.PHONY: help setup build demo demo-live test languages lint bench
 
 help:
 	@echo "make demo   set up, build, replay a recorded load through the default policies, write $(DEMO_REPORT)"
+	@echo "make demo-live  set up, build, serve three fake models under load for 80 s, swap a policy meanwhile"
 	@echo "make test   set up, build, run every test"
 	@echo "make languages  the example policies in C and JavaScript: install what npm has, build, test"
 	@echo "make build  set up, leave one self-contained target/release/tidegate"
@@ -25,6 +26,9 @@ demo: build
 	$(CARGO) run --release --locked --quiet --package tidegate -- replay \
 		fixtures/traces/azure-llm-2023-code.csv.gz fixtures/traces/longtail-demo.csv.gz \
 		--services fixtures/manifests/demo.yaml --profile gpu --report $(DEMO_REPORT)
+
+demo-live: build
+	@scripts/demo-live
 
 test: setup
 	$(CARGO) test --release --locked --workspace

@@ -10,7 +10,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::status::{Health, ReplicaPhase, ServiceStatus, Status, short};
+use crate::status::{Health, LatencyTotals, ReplicaPhase, ServiceStatus, Spread, Status, short};
 
 /// Services that have series of their own; a figure tells how many have none.
 const SERVICES_AT_MOST: usize = 1_000;
@@ -109,6 +109,24 @@ impl Collector for Page {
         }
         counter(&mut to, "requests", "Requests by what became of them", requests)?;
 
+        let latencies = &status.totals.latencies;
+        let latencies = &latencies[..latencies.len().min(SERVICES_AT_MOST)];
+        let spread = |of: fn(&LatencyTotals) -> &Spread| {
+            latencies.iter().map(move |one| (vec![service(&one.service)], of(one)))
+        };
+        histogram(
+            &mut to,
+            "request_wait_seconds",
+            "From a request's arrival until a replica had it, or until it was given up",
+            spread(|one| &one.wait).collect(),
+        )?;
+        histogram(
+            &mut to,
+            "request_seconds",
+            "From a request's arrival until its whole answer was sent, of those that were answered",
+            spread(|one| &one.total).collect(),
+        )?;
+
         let mut decisions = Vec::new();
         for one in &status.totals.stages {
             for (result, count) in [("decided", one.decided), ("failed", one.failed)] {
@@ -164,17 +182,27 @@ impl Collector for Page {
             &mut to,
             "step_seconds",
             "How long a step of the engine takes, policies included",
-            status.totals.step_seconds_sum,
-            status.totals.steps,
-            &status.totals.step_seconds,
+            vec![(
+                Vec::new(),
+                &Spread {
+                    count: status.totals.steps,
+                    sum_s: status.totals.step_seconds_sum,
+                    seconds: status.totals.step_seconds.clone(),
+                },
+            )],
         )?;
         histogram(
             &mut to,
             "cold_start_seconds",
             "From a replica being wanted to its being ready",
-            status.totals.cold_start_seconds_sum,
-            status.totals.cold_starts,
-            &status.totals.cold_start_seconds,
+            vec![(
+                Vec::new(),
+                &Spread {
+                    count: status.totals.cold_starts,
+                    sum_s: status.totals.cold_start_seconds_sum,
+                    seconds: status.totals.cold_start_seconds.clone(),
+                },
+            )],
         )?;
         let mut gpus = Vec::new();
         for node in &status.nodes {
@@ -258,15 +286,24 @@ fn histogram(
     to: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
-    sum: f64,
-    count: u64,
-    buckets: &[(f64, u64)],
+    values: Vec<(Vec<(&'static str, String)>, &Spread)>,
 ) -> fmt::Result {
-    let inside: u64 = buckets.iter().map(|(_, count)| count).sum();
-    let mut buckets = buckets.to_vec();
-    buckets.push((f64::MAX, count.saturating_sub(inside)));
+    if values.is_empty() {
+        return Ok(());
+    }
     let mut family = to.encode_descriptor(name, help, None, MetricType::Histogram)?;
-    family.encode_histogram::<[(&str, &str); 0]>(sum, count, &buckets, None)
+    for (labels, Spread { count, sum_s, seconds }) in values {
+        let inside: u64 = seconds.iter().map(|(_, count)| count).sum();
+        let mut buckets = seconds.clone();
+        buckets.push((f64::MAX, count.saturating_sub(inside)));
+        if labels.is_empty() {
+            family.encode_histogram::<[(&str, &str); 0]>(*sum_s, *count, &buckets, None)?;
+        } else {
+            let mut one = family.encode_family(&labels)?;
+            one.encode_histogram::<[(&str, &str); 0]>(*sum_s, *count, &buckets, None)?;
+        }
+    }
+    Ok(())
 }
 
 fn service(name: &str) -> (&'static str, String) {
@@ -310,6 +347,8 @@ mod tests {
             "tidegate_step_seconds_bucket{le=\"0.01\"} 511",
             "tidegate_step_seconds_bucket{le=\"+Inf\"} 512",
             "tidegate_cold_start_seconds_count 5",
+            "tidegate_request_wait_seconds_bucket{le=\"0.01\",service=\"llama-3-8b\"} 5000",
+            "tidegate_request_seconds_count{service=\"llama-3-8b\"} 5210",
             "tidegate_missed_ticks_total 0.0",
             "# EOF",
         ] {

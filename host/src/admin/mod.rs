@@ -4,6 +4,7 @@
 //! Nothing changes on GET. Who may ask is decided in [`guard`] before anything else: on loopback whoever names loopback, elsewhere
 //! whoever has the token; pages of other sites never.
 
+pub mod client;
 mod events;
 pub mod guard;
 mod metrics;

@@ -8,6 +8,7 @@ const PHASES = ["ready", "loading", "pulling", "placed", "pending", "draining", 
 
 let status = null;
 let chosen = null;
+let chosenRevisions = 0;
 const at = (id) => document.getElementById(id);
 
 /** An element with a class, and text or children in it. */
@@ -138,9 +139,30 @@ function marks(service) {
   if (service.pin) list.push(make("span", "mark warn", "pinned to " + service.pin.replicas + " for " + span(service.pin.until - status.at)));
   if (service.isEvicted) list.push(make("span", "mark warn", "made room"));
   if (service.isFake) list.push(make("span", "mark", "fake model"));
-  const unplaced = service.targets.map((one) => one.unplaced).find((reason) => reason);
-  if (unplaced) { const mark = make("span", "mark warn", "no place"); mark.title = unplaced; list.push(mark); }
+  if (service.revisions.length > 1) {
+    const newest = service.revisions[service.revisions.length - 1];
+    list.push(make("span", "mark", "revision " + newest.number + ": " + newest.share + " %"));
+  }
   return list;
+}
+
+/** What keeps replicas from being there, a line each. */
+function troubles(service) {
+  const list = [];
+  for (const target of service.targets) {
+    if (target.unplaced) list.push("no place: " + target.unplaced);
+    if (target.backOffUntil) list.push(counted(target.failed, "failure") + " in a row, waits " + span(target.backOffUntil - status.at) + " more: " + (target.failure || "no reason was given"));
+  }
+  return list;
+}
+
+function revisionsTold(service) {
+  if (service.revisions.length < 2) return [];
+  return service.revisions.map((one) => {
+    const own = service.targets.filter((target) => target.revision === String(one.number));
+    const has = sum(own, (target) => target.ready) + " ready of " + sum(own, (target) => target.desired);
+    return make("p", "revision", make("b", "", "revision " + one.number), one.isLeaving ? "leaves" : one.share + " % of the requests", make("span", "faint", has));
+  });
 }
 
 function newest(service) {
@@ -156,7 +178,8 @@ function serviceRow(service) {
   const waits = service.waiting > 0 ? make("div", "faint", "oldest " + span(service.oldestWaitMs)) : null;
   const waiting = number(service.waiting, "waiting", service.waiting > 0);
   if (waits) waiting.append(waits);
-  const why = make("td", "why", last ? last.reason || "–" : "–", last ? make("div", "faint", last.stage + " · " + span(status.at - last.at) + " ago") : null);
+  const alarms = troubles(service).map((text) => make("div", "failing", text));
+  const why = make("td", "why", ...alarms, last ? last.reason || "–" : "–", last ? make("div", "faint", last.stage + " · " + span(status.at - last.at) + " ago") : null);
   const most = service.max === 0 ? "no limit" : service.max;
   const desired = number(service.desired, "desired");
   desired.title = "from " + service.min + " to " + most;
@@ -169,7 +192,8 @@ function serviceRow(service) {
 function replicaRow(replica) {
   const where = [replica.node, replica.gpus.length ? "GPU " + replica.gpus.join(", ") : null, replica.port ? "port " + replica.port : null, replica.pid ? "pid " + replica.pid : null];
   const phase = make("span", "phase", make("span", "dot " + replica.phase), replica.phase);
-  const name = (replica.pool === "default" ? "" : replica.pool + " ") + (replica.revision === "1" ? "" : replica.revision + " ") + "#" + replica.ordinal;
+  const revision = chosenRevisions > 1 ? "revision " + replica.revision + " " : "";
+  const name = (replica.pool === "default" ? "" : replica.pool + " ") + revision + "#" + replica.ordinal;
   return make("tr", "", make("td", "", name), make("td", "", phase), make("td", "n", span(status.at - replica.since)),
     make("td", "where", where.filter((one) => one).join(" · ") || "–"), make("td", "n", replica.inFlight), make("td", "why", replica.reason));
 }
@@ -179,6 +203,10 @@ function showChosen() {
   at("chosen").hidden = !service;
   if (!service) return;
   at("chosen-name").textContent = service.name;
+  chosenRevisions = service.revisions.length;
+  const told = troubles(service).map((text) => make("p", "failing", text));
+  if (service.pin) told.unshift(make("p", "", "pinned by hand to " + service.pin.replicas + " until " + clock(service.pin.until) + "; policies decide again then"));
+  put(at("told"), ...told, ...revisionsTold(service));
   chart(service);
   const none = make("td", "faint", "no replica");
   none.colSpan = 6;
@@ -223,15 +251,25 @@ function policyCard(policy) {
   if (policy.shadow) {
     const shadow = policy.shadow;
     card.append(make("div", "", "in shadow: " + shadow.source + " ", make("span", "digest", short(shadow.digest)),
-      ", " + shadow.differing + " of " + shadow.compared + " decisions differ" + (shadow.last ? "; last: " + shadow.last : "")));
+      ", " + shadow.differing + " of " + shadow.compared + " decisions differ", shadow.last ? make("div", "faint", "last: " + shadow.last) : null));
   }
   return card;
 }
 
+const OUTCOMES = { "swapped": "swapped", "refused": "refused", "unchanged": "nothing new", "went-back": "went back", "rolled-back": "rolled back" };
+
 function swapRow(swap) {
+  const told = [];
+  if (swap.fault) {
+    const place = swap.fault.file ? swap.fault.file + (swap.fault.line ? ":" + swap.fault.line : "") + ": " : "";
+    told.push(make("div", "refused", place + swap.fault.message));
+    if (swap.fault.hint) told.push(make("div", "faint", "hint: " + swap.fault.hint));
+  }
+  if (swap.steps > 0) told.push(make("div", "", swap.differences + " decisions differ in " + counted(swap.steps, "step") + " before"));
+  for (const line of swap.told) told.push(make("div", "faint", line));
+  const digests = swap.to ? short(swap.from) + " → " + short(swap.to) : short(swap.from) + " decides on";
   return make("li", "", make("span", "faint", clock(swap.at)),
-    make("div", "", make("span", swap.outcome, swap.outcome), " " + swap.stage + " ",
-      make("span", "digest", short(swap.from) + " → " + short(swap.to)), make("div", "faint", swap.message)));
+    make("div", "", make("b", swap.outcome, OUTCOMES[swap.outcome]), " ", make("span", "faint", swap.by + " · "), make("span", "digest", digests), ...told));
 }
 
 function banners() {
@@ -242,6 +280,8 @@ function banners() {
   if (pinned.length) list.push("Pinned by hand: " + pinned.join("; "));
   const fake = status.services.filter((one) => one.isFake).map((one) => one.name);
   if (fake.length) list.push("Fake models, made-up words: " + fake.join(", "));
+  const last = status.swaps[status.swaps.length - 1];
+  if (last && (last.outcome === "refused" || last.outcome === "rolled-back")) list.push("The last swap was " + OUTCOMES[last.outcome] + " at " + clock(last.at) + (last.fault ? ": " + last.fault.message : "; the policies before decide again"));
   if (status.journal && status.journal.error) list.push("The journal is not written: " + status.journal.error);
   put(at("banners"), ...list.map((text) => make("p", "banner", text)));
 }

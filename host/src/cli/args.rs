@@ -103,6 +103,15 @@ pub(super) enum Command {
     /// Show what is live: services, replicas, GPUs, policies, decisions.
     #[command(after_help = super::top::EXAMPLES)]
     Top(super::top::Args),
+    /// Give a service a number of replicas for a while, whatever policies want.
+    #[command(after_help = super::orders::PIN_EXAMPLES)]
+    Pin(super::orders::Pin),
+    /// Let policies decide about a service again.
+    #[command(after_help = super::orders::UNPIN_EXAMPLES)]
+    Unpin(super::orders::Unpin),
+    /// Look at the policies that decide live, swap them, go back, tell what was swapped.
+    #[command(subcommand)]
+    Policy(super::policy::Policy),
     /// Make a component of a core module that clang left.
     #[command(
         after_help = "Example:\n  tidegate componentize office_hours.core.wasm -O office_hours.wasm"

@@ -15,9 +15,11 @@ mod inspect;
 mod journal;
 mod logs;
 mod new;
+mod orders;
 mod output;
 mod parity;
 mod policies;
+mod policy;
 mod profile;
 mod replay;
 mod review;
@@ -72,6 +74,9 @@ pub fn main() -> ExitCode {
         Command::Componentize(args) => componentize::run(&args, &terminal),
         Command::FakeModel(args) => fake_model::run(&args, &terminal),
         Command::Top(args) => top::run(&args, &terminal),
+        Command::Pin(args) => orders::pin(&args, &terminal),
+        Command::Unpin(args) => orders::unpin(&args, &terminal),
+        Command::Policy(command) => policy::run(&command, &terminal),
         Command::Man(args) => docs::man(&args, &terminal),
         Command::Docs(args) => docs::docs(&args, &terminal),
         Command::Check(args) => check::run(&args, &terminal),

@@ -105,10 +105,13 @@ pub(super) fn run(args: &Arguments, terminal: &Terminal) -> Result<(), Failure> 
         .map_err(|error| Failure::new(Exit::Environment, "cannot start threads", &error))?;
     let has_colors = terminal.has_colors && std::io::stderr().is_terminal();
     let is_quiet = terminal.is_quiet();
+    let names = setting.services.iter().map(|service| service.name.chars().count());
+    let width = names.max().unwrap_or(0).min(NAME_AT_MOST);
     let listener: live::Listener = Box::new(move |told| {
         if !is_quiet || told.weight > Weight::Info {
             // That nobody reads it any more is nothing to end for.
-            let _ = std::io::stderr().lock().write_all(line(&told, log, has_colors).as_bytes());
+            let line = line(&told, log, width, has_colors);
+            let _ = std::io::stderr().lock().write_all(line.as_bytes());
         }
     });
     let services = setting.services.len();
@@ -365,23 +368,59 @@ fn text(failure: Failure) -> String {
     failure.into_parts().1.join(": ").replace('\n', "; ")
 }
 
-/// A line of diagnostics.
-fn line(told: &Told, log: Log, has_colors: bool) -> String {
+/// Columns that names of services get, at most; a longer one pushes its line to the right.
+const NAME_AT_MOST: usize = 24;
+
+/// A line of diagnostics, names of services `width` columns wide.
+fn line(told: &Told, log: Log, width: usize, has_colors: bool) -> String {
     match log {
         Log::Json => serde_json::to_string(told).expect("every key is text") + "\n",
         Log::Text => {
             let at = jiff::Timestamp::from_millisecond(told.at.0 as i64)
                 .map_or_else(|_| told.at.to_string(), |at| at.strftime("%H:%M:%S%.3f").to_string());
-            let service = match told.service.as_str() {
-                "" => String::new(),
-                name => format!("{name}: "),
-            };
-            let text = printable(&format!("{service}{}", told.text));
-            match (told.weight, has_colors) {
-                (Weight::Info, _) | (_, false) => format!("{at} {text}\n"),
-                (Weight::Warning, true) => format!("{at} {}\n", text.yellow()),
-                (Weight::Error, true) => format!("{at} {}\n", text.red()),
+            let service = format!("{:<width$}", printable(&told.service));
+            let text = printable(&told.text);
+            if !has_colors {
+                return format!("{at}  {service}  {text}\n");
+            }
+            let (at, service) = (at.dimmed(), service.bold());
+            match told.weight {
+                Weight::Info => format!("{at}  {service}  {text}\n"),
+                Weight::Warning => format!("{at}  {service}  {}\n", text.yellow()),
+                Weight::Error => format!("{at}  {service}  {}\n", text.red()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Time;
+
+    #[test]
+    fn lines_are_aligned_and_hold_nothing_that_a_terminal_obeys() {
+        let told = |service: &str, text: &str| Told {
+            at: Time(1_760_000_000_123),
+            weight: Weight::Warning,
+            service: service.into(),
+            text: text.into(),
+        };
+        let lines = [
+            told("chat", "0 → 1: a request waits"),
+            told("", "the policies are refused"),
+            told("embedding-of-everything", "failed: \u{1b}[2Jexit code 1"),
+        ];
+        let lines = lines.map(|told| line(&told, Log::Text, 9, false));
+        insta::assert_snapshot!(lines.concat(), @r"
+        08:53:20.123  chat       0 → 1: a request waits
+        08:53:20.123             the policies are refused
+        08:53:20.123  embedding-of-everything  failed: �[2Jexit code 1
+        ");
+        let json = line(&told("chat", "x"), Log::Json, 9, true);
+        assert_eq!(
+            json,
+            "{\"at\":1760000000123,\"weight\":\"warning\",\"service\":\"chat\",\"text\":\"x\"}\n"
+        );
     }
 }

@@ -150,7 +150,7 @@ impl Control {
     ) {
         let pending = self.pending.take();
         match self.swapper.switch(engine, self.clock.now(), ready) {
-            Switched::Same => {}
+            Switched::Same => self.tell_swap(),
             Switched::Refused(refused) => {
                 let text = view::refused(&refused);
                 self.note(journal, About::RefusedSwap, "", text);
@@ -394,6 +394,10 @@ impl Control {
             && let Ok(fate) = self.fates.try_recv()
         {
             let Some(name) = self.registry.get(fate.target as usize) else { continue };
+            let took_us = (fate.outcome == Outcome::Served).then_some(fate.took_us);
+            if fate.outcome != Outcome::Refused {
+                self.status.ended(name, fate.waited_us.min(fate.took_us), took_us);
+            }
             ended.push((name.clone(), request(&fate)));
         }
         if !ended.is_empty() {

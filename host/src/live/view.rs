@@ -10,7 +10,8 @@ use crate::engine::{Engine, NodeId, PLACEMENT, Phase};
 use crate::journal::Journal;
 use crate::status::{
     Facts, GpuStatus, GpuUse, Health, JournalStatus, NodeStatus, PolicyKind, PolicyStatus,
-    ReplicaPhase, RequestTotals, ShadowStatus, SwapOutcome, SwapStatus, World, short,
+    ReplicaPhase, RequestTotals, RevisionStatus, ShadowStatus, SwapFault, SwapOutcome, SwapStatus,
+    World, short,
 };
 use crate::swap::{Difference, Entry, Refused, Succession, Swapper, What};
 
@@ -48,7 +49,16 @@ pub(super) fn world(
     });
     let yielded =
         engine.specs().zip(0..).filter(|(_, at)| engine.has_yielded(crate::engine::TargetId(*at)));
+    let mut revisions: BTreeMap<String, Vec<RevisionStatus>> = BTreeMap::new();
+    for (name, kept) in control.book.revisions() {
+        revisions.entry(name.to_owned()).or_default().push(RevisionStatus {
+            number: kept.number,
+            share: kept.weight,
+            is_leaving: kept.is_leaving,
+        });
+    }
     World {
+        revisions,
         phase: *control.phase.borrow(),
         fake: fake.map(|(name, _)| name.to_owned()).collect(),
         evicted: yielded.map(|(spec, _)| spec.name.service.clone()).collect(),
@@ -184,22 +194,29 @@ pub(super) fn difference(difference: &Difference) -> (String, String) {
 
 /// An attempt to swap, as the status has it.
 pub(super) fn swap(entry: &Entry) -> SwapStatus {
-    let why = entry.refused.as_ref().map(refused);
     SwapStatus {
+        // Whoever keeps the status counts them.
+        number: 0,
         at: entry.at,
-        stage: String::new(),
-        from: entry.from.clone(),
-        to: entry.to.clone().unwrap_or_default(),
         outcome: match entry.what {
             What::Swapped => SwapOutcome::Swapped,
             What::Refused => SwapOutcome::Refused,
-            What::WentBack | What::RolledBack => SwapOutcome::RolledBack,
+            What::Unchanged => SwapOutcome::Unchanged,
+            What::WentBack => SwapOutcome::WentBack,
+            What::RolledBack => SwapOutcome::RolledBack,
         },
-        message: why.unwrap_or_else(|| {
-            let tried =
-                format!("{}; {} of {} steps differ", entry.by, entry.differences, entry.steps);
-            std::iter::once(tried).chain(entry.told.iter().cloned()).collect::<Vec<_>>().join("; ")
+        by: entry.by.clone(),
+        from: entry.from.clone(),
+        to: entry.to.clone(),
+        steps: entry.steps,
+        differences: entry.differences,
+        fault: entry.refused.as_ref().map(|refused| SwapFault {
+            file: refused.file.clone(),
+            line: refused.line,
+            message: refused.message.clone(),
+            hint: refused.hint.clone(),
         }),
+        told: entry.told.clone(),
     }
 }
 
@@ -211,7 +228,12 @@ fn policies(control: &Control, engine: &Engine) -> Vec<PolicyStatus> {
         chain::shown(its.map_or(&definition.placement, |one| &one.policy))
     };
     let swaps = control.swapper.history().entries();
-    let since = swaps.filter(|entry| entry.what != What::Refused).last().map(|entry| entry.at);
+    // Services that change are in the history too, with the same chain.
+    let took_over = |entry: &&Entry| match entry.what {
+        What::Swapped | What::WentBack | What::RolledBack => entry.to.as_ref() != Some(&entry.from),
+        What::Refused | What::Unchanged => false,
+    };
+    let since = swaps.filter(took_over).last().map(|entry| entry.at);
     let shadows =
         control.shadow.as_ref().map(|(path, shadow)| (path, shadow.policies(), shadow.run()));
     let shadow_of = |stage: &str| {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::{
-    Decision, Health, JournalStatus, NodeStatus, Pin, PolicyStatus, ReplicaPhase, ReplicaStatus,
-    RequestTotals, RunPhase, Series, ServiceStatus, StageTotals, Status, SwapStatus, TargetStatus,
-    Totals,
+    Decision, Health, JournalStatus, LatencyTotals, NodeStatus, Pin, PolicyStatus, ReplicaPhase,
+    ReplicaStatus, RequestTotals, RevisionStatus, RunPhase, Series, ServiceStatus, Spread,
+    StageTotals, Status, SwapStatus, TargetStatus, Totals,
 };
 use crate::engine::{ClampRule, Engine, Event, Observation, Phase, Plan, ReplicaState, TargetName};
 use crate::recorder::reason_of;
@@ -21,6 +21,9 @@ const STEP_BOUNDS_S: [f64; 10] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1,
 /// Upper bounds of how long a cold start takes. Seconds.
 const COLD_START_BOUNDS_S: [f64; 11] =
     [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0];
+/// Upper bounds of how long requests wait and take: a token to a long answer after a cold start. Seconds.
+const REQUEST_BOUNDS_S: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 /// How long a policy counts as failing after it failed. Milliseconds.
 const FAILING_MS: u64 = 30_000;
 
@@ -66,6 +69,8 @@ pub struct World {
     pub evicted: Vec<String>,
     /// Services whose replicas are fake models.
     pub fake: Vec<String>,
+    /// Revisions by service, the oldest first.
+    pub revisions: BTreeMap<String, Vec<RevisionStatus>>,
     /// Nodes with who has their GPUs.
     pub nodes: Vec<NodeStatus>,
     /// Policies as they were loaded. Health and failures are added here from what plans said.
@@ -86,6 +91,8 @@ pub struct World {
 pub struct StatusBuilder {
     rules: Rules,
     number: u64,
+    attempts: u64,
+    latencies: BTreeMap<String, LatencyTotals>,
     decisions: VecDeque<Decision>,
     swaps: VecDeque<SwapStatus>,
     targets: BTreeMap<TargetName, Seen>,
@@ -103,6 +110,7 @@ struct Seen {
     in_flight: u32,
     oldest_wait_ms: u64,
     unplaced: Option<String>,
+    failure: Option<String>,
     decision: Option<Decision>,
 }
 
@@ -124,6 +132,8 @@ impl StatusBuilder {
         StatusBuilder {
             rules,
             number: 0,
+            attempts: 0,
+            latencies: BTreeMap::new(),
             decisions: VecDeque::new(),
             swaps: VecDeque::new(),
             targets: BTreeMap::new(),
@@ -148,8 +158,10 @@ impl StatusBuilder {
                     target.in_flight = report.in_flight;
                     target.oldest_wait_ms = report.oldest_wait_ms;
                 }
-                Event::Replica(id, Phase::Failed { .. }) => {
+                Event::Replica(id, Phase::Failed { reason }) => {
                     self.totals.replica_failures += 1;
+                    let name = names[id.target.index()].clone();
+                    self.targets.entry(name).or_default().failure = Some(reason.clone());
                     self.starts.remove(&(names[id.target.index()].clone(), id.ordinal));
                 }
                 Event::Replica(id, Phase::Ready) => {
@@ -202,10 +214,29 @@ impl StatusBuilder {
         }
     }
 
-    /// Takes in what came of a swap. What the policy before it did wrong is forgotten where the new one decides.
-    pub fn swapped(&mut self, swap: SwapStatus) {
-        if swap.outcome != super::SwapOutcome::Refused {
-            self.failures.remove(&swap.stage);
+    /// Takes in a request that ended: how long it waited for a replica, and how long it took in all if it was answered. Microseconds.
+    pub fn ended(&mut self, service: &str, waited_us: u64, took_us: Option<u64>) {
+        if !self.latencies.contains_key(service) {
+            let none = || Spread {
+                seconds: REQUEST_BOUNDS_S.map(|bound| (bound, 0)).to_vec(),
+                ..Spread::default()
+            };
+            let new = LatencyTotals { service: service.to_owned(), wait: none(), total: none() };
+            self.latencies.insert(service.to_owned(), new);
+        }
+        let totals = self.latencies.get_mut(service).expect("it is there now");
+        totals.wait.add(waited_us as f64 / 1e6);
+        if let Some(took_us) = took_us {
+            totals.total.add(took_us as f64 / 1e6);
+        }
+    }
+
+    /// Takes in what came of a swap, and numbers it. What the policies before did wrong is forgotten where others decide.
+    pub fn swapped(&mut self, mut swap: SwapStatus) {
+        self.attempts += 1;
+        swap.number = self.attempts;
+        if swap.outcome.changes() {
+            self.failures.clear();
         }
         match self.totals.swaps.iter_mut().find(|(outcome, _)| *outcome == swap.outcome) {
             Some((_, count)) => *count += 1,
@@ -227,6 +258,9 @@ impl StatusBuilder {
             if set.pending() == 0 {
                 seen.unplaced = None;
             }
+            if set.failures_in_a_row() == 0 {
+                seen.failure = None;
+            }
             let back_off = Some(set.back_off_until()).filter(|until| *until > now);
             let target = TargetStatus {
                 revision: name.revision.clone(),
@@ -237,6 +271,7 @@ impl StatusBuilder {
                 starting: view.starting,
                 draining: view.draining,
                 failed: set.failures_in_a_row(),
+                failure: seen.failure.clone(),
                 back_off_until: back_off,
                 min: spec.bounds.min,
                 max: spec.bounds.max,
@@ -251,6 +286,7 @@ impl StatusBuilder {
                 pin: world.pins.get(&name.service).copied().filter(|pin| pin.until > now),
                 is_evicted: world.evicted.contains(&name.service),
                 is_fake: world.fake.contains(&name.service),
+                revisions: world.revisions.get(&name.service).cloned().unwrap_or_default(),
                 ..ServiceStatus::default()
             });
             service.add(&target);
@@ -292,6 +328,7 @@ impl StatusBuilder {
         let services = services.into_iter().map(|service| self.with_series(now, service)).collect();
         self.totals.missed_ticks = world.missed_ticks;
         self.totals.requests.clone_from(&world.requests);
+        self.totals.latencies = self.latencies.values().cloned().collect();
         self.totals.gpu_seconds.clone_from(&world.gpu_seconds);
         self.totals.cost_usd = world.cost_usd;
         let policies = world.policies.iter().map(|policy| self.with_health(now, policy)).collect();
@@ -436,6 +473,14 @@ fn push_within<T>(ring: &mut VecDeque<T>, value: T, at_most: usize) {
     ring.push_back(value);
     while ring.len() > at_most {
         ring.pop_front();
+    }
+}
+
+impl Spread {
+    fn add(&mut self, seconds: f64) {
+        self.count += 1;
+        self.sum_s += seconds;
+        count_within(&mut self.seconds, seconds);
     }
 }
 

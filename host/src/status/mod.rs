@@ -94,12 +94,26 @@ pub struct ServiceStatus {
     pub is_evicted: bool,
     /// Whether its replicas are fake models.
     pub is_fake: bool,
+    /// Its revisions, the oldest first; more than one while a new one takes over or has a part of the requests.
+    pub revisions: Vec<RevisionStatus>,
     /// Its targets, by name.
     pub targets: Vec<TargetStatus>,
     /// Its replicas, by target and ordinal.
     pub replicas: Vec<ReplicaStatus>,
     /// The last minutes.
     pub series: Series,
+}
+
+/// An immutable version of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionStatus {
+    /// Counts the revisions of the service from 1.
+    pub number: u32,
+    /// Its part of the requests, of a hundred.
+    pub share: u32,
+    /// Whether it gets no requests any more, and ends once it holds none.
+    pub is_leaving: bool,
 }
 
 /// A number of replicas that a person asked for.
@@ -132,6 +146,8 @@ pub struct TargetStatus {
     pub draining: u32,
     /// Failures since a replica last got ready.
     pub failed: u32,
+    /// Why the last of them failed; `None`: none did since a replica last got ready.
+    pub failure: Option<String>,
     /// No new replica is started before that, after failures.
     pub back_off_until: Option<Time>,
     /// At least so many replicas.
@@ -352,22 +368,56 @@ pub struct Decision {
     pub clamps: Vec<String>,
 }
 
-/// A change of policies.
+/// An attempt to change what decides: the whole chain with its settings, limits and profile.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SwapStatus {
+    /// Counts the attempts since the start, from 1.
+    pub number: u64,
     /// When.
     pub at: Time,
-    /// The stage; `placement` for the placement policy.
-    pub stage: String,
-    /// What decided before.
-    pub from: String,
-    /// What was to decide then.
-    pub to: String,
     /// What came of it.
     pub outcome: SwapOutcome,
-    /// What asked for it and why it came out so, in words.
+    /// Who or what wanted it, as `a changed file`.
+    pub by: String,
+    /// The digest of the chain that decided before, whole.
+    pub from: String,
+    /// The digest of the chain that was to decide, whole; `None`: it could not be read that far.
+    pub to: Option<String>,
+    /// Recent steps that it was tried on.
+    pub steps: u64,
+    /// Decisions that differed there.
+    pub differences: u64,
+    /// Why it was refused.
+    pub fault: Option<SwapFault>,
+    /// What was not taken over as it was, a line each.
+    pub told: Vec<String>,
+}
+
+/// Why a chain was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SwapFault {
+    /// The file that is at fault, as it was named.
+    pub file: Option<String>,
+    /// The line of the first fault, from 1.
+    pub line: Option<u64>,
+    /// What is wrong; a line for each fault.
     pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl SwapFault {
+    /// Where and what, on a line.
+    pub fn text(&self) -> String {
+        let place = match (&self.file, self.line) {
+            (Some(file), Some(line)) => format!("{file}:{line}: "),
+            (Some(file), None) => format!("{file}: "),
+            (None, _) => String::new(),
+        };
+        format!("{place}{}", self.message.replace('\n', "; "))
+    }
 }
 
 /// What came of a swap.
@@ -378,21 +428,40 @@ pub enum SwapOutcome {
     Swapped,
     /// The old one decides on.
     Refused,
-    /// The new one failed, and the old one decides again.
+    /// It is what decides already.
+    Unchanged,
+    /// The one before decides again, since a person wanted that.
+    WentBack,
+    /// The new one failed, and the one before decides again.
     RolledBack,
 }
 
 impl SwapOutcome {
     /// All of them.
-    pub const ALL: [SwapOutcome; 3] =
-        [SwapOutcome::Swapped, SwapOutcome::Refused, SwapOutcome::RolledBack];
+    pub const ALL: [SwapOutcome; 5] = [
+        SwapOutcome::Swapped,
+        SwapOutcome::Refused,
+        SwapOutcome::Unchanged,
+        SwapOutcome::WentBack,
+        SwapOutcome::RolledBack,
+    ];
 
     /// Its word.
     pub fn name(self) -> &'static str {
         match self {
             SwapOutcome::Swapped => "swapped",
             SwapOutcome::Refused => "refused",
+            SwapOutcome::Unchanged => "unchanged",
+            SwapOutcome::WentBack => "went-back",
             SwapOutcome::RolledBack => "rolled-back",
+        }
+    }
+
+    /// Whether something else decides since.
+    pub fn changes(self) -> bool {
+        match self {
+            SwapOutcome::Swapped | SwapOutcome::WentBack | SwapOutcome::RolledBack => true,
+            SwapOutcome::Refused | SwapOutcome::Unchanged => false,
         }
     }
 }
@@ -440,6 +509,8 @@ pub struct Totals {
     pub cold_start_seconds_sum: f64,
     /// Requests by service.
     pub requests: Vec<RequestTotals>,
+    /// How long requests took, by service; those without any are left out.
+    pub latencies: Vec<LatencyTotals>,
     /// GPU-seconds by class.
     pub gpu_seconds: Vec<(String, f64)>,
     /// What those cost where prices are known. US dollars.
@@ -476,6 +547,30 @@ pub struct RequestTotals {
     pub refused: u64,
 }
 
+/// How long requests of a service took.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LatencyTotals {
+    /// Their service.
+    pub service: String,
+    /// From arrival until a replica had it, or until it was given up.
+    pub wait: Spread,
+    /// From arrival until the whole answer was sent, of those that were answered.
+    pub total: Spread,
+}
+
+/// Durations, counted by how long they are.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spread {
+    /// How many.
+    pub count: u64,
+    /// All together. Seconds.
+    pub sum_s: f64,
+    /// By upper bound in seconds, as [`Totals::step_seconds`].
+    pub seconds: Vec<(f64, u64)>,
+}
+
 /// The first digits of a digest: enough for people.
 pub fn short(digest: &str) -> &str {
     let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
@@ -503,6 +598,7 @@ impl Status {
                 targets: service.targets.clone(),
                 replicas: service.replicas.clone(),
                 name: service.name.clone(),
+                revisions: service.revisions.clone(),
                 ..*service
             };
             status.services.iter().map(plain).collect()

@@ -121,6 +121,9 @@ pub fn status_at(at: Time) -> Status {
         replica(2, ReplicaPhase::Ready, 299, &[2], 8),
         replica(3, ReplicaPhase::Draining, 60, &[3], 2),
     ];
+    llama.revisions = [(1, 90), (2, 10)]
+        .map(|(number, share)| RevisionStatus { number, share, is_leaving: false })
+        .to_vec();
     llama.series = series(&|second| match second {
         0..=190 => [0, 0, 0, 0],
         191..=279 => [1, u32::from(second > 203), 0, wave(second, 6) as u32],
@@ -142,6 +145,7 @@ pub fn status_at(at: Time) -> Status {
     (whisper.is_evicted, whisper.failed) = (true, 2);
     whisper.pin = Some(Pin { replicas: 0, until: at + 5_400_000 });
     whisper.targets[0].failed = 2;
+    whisper.targets[0].failure = Some("exit code 1: CUDA out of memory".into());
     whisper.targets[0].back_off_until = Some(at + 8_000);
     whisper.replicas = vec![ReplicaStatus {
         reason: "exit code 1: CUDA out of memory".into(),
@@ -214,20 +218,33 @@ pub fn status_at(at: Time) -> Status {
         decisions,
         swaps: vec![
             SwapStatus {
+                number: 1,
                 at: at - 380_000,
-                stage: "scale-to-zero".into(),
-                from: "sha256:77aa00bb11cc22dd".into(),
-                to: "sha256:17ab90c2d4e517ab".into(),
                 outcome: SwapOutcome::Swapped,
-                message: "policies/retention.wasm changed on disk".into(),
+                by: "a changed file".into(),
+                from: "sha256:77aa00bb11cc22dd".into(),
+                to: Some("sha256:17ab90c2d4e517ab".into()),
+                steps: 120,
+                differences: 3,
+                fault: None,
+                told: vec!["stage surge is gone, with what it remembered".into()],
             },
             SwapStatus {
+                number: 2,
                 at: at - 90_000,
-                stage: "knative".into(),
-                from: "sha256:9f2c41d07be69f2c".into(),
-                to: "sha256:deadbeefdeadbeef".into(),
                 outcome: SwapOutcome::Refused,
-                message: "it imports wasi:cli/environment".into(),
+                by: "a person".into(),
+                from: "sha256:17ab90c2d4e517ab".into(),
+                to: None,
+                steps: 0,
+                differences: 0,
+                fault: Some(SwapFault {
+                    file: Some("policies/next.yaml".into()),
+                    line: Some(7),
+                    message: "surge.wasm imports wasi:cli/environment".into(),
+                    hint: Some("a policy imports nothing".into()),
+                }),
+                told: Vec::new(),
             },
         ],
         journal: Some(JournalStatus {
@@ -265,6 +282,15 @@ pub fn status_at(at: Time) -> Status {
                     ..RequestTotals::default()
                 },
             ],
+            latencies: vec![LatencyTotals {
+                service: "llama-3-8b".into(),
+                wait: Spread {
+                    count: 5_210,
+                    sum_s: 61.0,
+                    seconds: vec![(0.01, 5_000), (10.0, 210)],
+                },
+                total: Spread { count: 5_210, sum_s: 9_840.5, seconds: vec![(2.5, 5_100)] },
+            }],
             gpu_seconds: vec![("A40".into(), 1_204.5), ("RTX A5000".into(), 3.0)],
             cost_usd: 0.43,
             replica_failures: 2,

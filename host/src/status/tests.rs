@@ -196,6 +196,11 @@ fn policies_are_as_healthy_as_their_last_answers() {
     assert_eq!(health(&mut builder, 50), (Health::Quarantined, 2));
     assert_eq!(health(&mut builder, 100), (Health::Healthy, 2));
     let swap = sample::status().swaps[0].clone();
-    builder.swapped(SwapStatus { stage: "knative".into(), ..swap });
+    builder.swapped(SwapStatus { outcome: SwapOutcome::Refused, ..swap.clone() });
+    assert_eq!(health(&mut builder, 101), (Health::Healthy, 2), "what was there decides on");
+    builder.swapped(swap);
     assert_eq!(health(&mut builder, 101), (Health::Healthy, 0));
+    let status = builder.build(START + 102_000, &engine, &world);
+    assert_eq!(status.swaps.iter().map(|one| one.number).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(status.totals.swaps, [(SwapOutcome::Refused, 1), (SwapOutcome::Swapped, 1)]);
 }

@@ -43,6 +43,8 @@ pub enum What {
     Swapped,
     /// What decided before decides on.
     Refused,
+    /// It is what decides already.
+    Unchanged,
     /// An earlier one decides again, since somebody wanted that.
     WentBack,
     /// An earlier one decides again, since the new one failed.

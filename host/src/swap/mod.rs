@@ -218,7 +218,10 @@ impl Swapper {
             told: Vec::new(),
         };
         let prepared = match ready.outcome {
-            Ok(None) => return Switched::Same,
+            Ok(None) => {
+                self.history.add(Entry { what: What::Unchanged, ..entry });
+                return Switched::Same;
+            }
             Ok(Some(prepared)) => prepared,
             Err(refused) => {
                 self.history.add(Entry { refused: Some(refused.clone()), ..entry });

@@ -1,6 +1,5 @@
 //! `tidegate top`: the status drawn in a terminal. It fetches what the admin port tells and draws it; nothing here changes anything.
 
-mod fetch;
 mod view;
 
 #[cfg(test)]
@@ -12,8 +11,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-pub use fetch::{Address, FetchError, fetch};
-
+use crate::admin::client::{Address, fetch};
 use crate::status::Status;
 
 /// How often the status is fetched.
@@ -153,7 +151,7 @@ pub fn plain(status: Status, width: u16) -> String {
     let gpus = status.nodes.len().max(1);
     let decisions = status.decisions.len().clamp(1, PLAIN_DECISIONS);
     // What stands between and around: the head, banners, headings and blank lines.
-    let height = status.services.len() + gpus + decisions + status.policies.len() + 14;
+    let height = status.services.len() + gpus + decisions + status.policies.len() + 15;
     let mut top = Top::default();
     top.hear(Ok(status));
     top.marked = usize::MAX;

@@ -28,7 +28,7 @@ fn all_services_fit_a_small_terminal() {
     pinned by hand: whisper to 0 for 90 min
 
     SERVICE       READY  WANT  CHANGES    WAIT  OLDEST  FLIGHT  WHY
-    llama-3-8b        3     3  −1            –              26  26.4 in flight over
+    llama-3-8b        3     3  −1            –              26  [revision 2: 10 %] 2
     mistral-7b        0     1  +1           12     4 s       –  [fake] a request wai
     whisper           0     0  !2            –               –  [pinned] [made room]
 
@@ -38,6 +38,7 @@ fn all_services_fit_a_small_terminal() {
     knative        healthy   9f2c41d07be6 builtin:knative, for 6 min; shadow differs
     scale-to-zero  failing   17ab90c2d4e5 policies/retention.wasm, for 6 min; out of
     placement      healthy   c01dfe55a7b2 builtin:affinity, for 6 min
+    last swap      refused   90 s ago, a person; policies/next.yaml:7: surge.wasm im
 
          4 s ago  mistral-7b         0 → 1   a request waits and nothing is ready sc
         60 s ago  llama-3-8b         4 → 3   26.4 in flight over 60 s, target 10 kna
@@ -45,7 +46,6 @@ fn all_services_fit_a_small_terminal() {
        3 min ago  whisper            0 → 1   a request waits and nothing is ready sc
        5 min ago  llama-3-8b         1 → 4   panic: 38.0 in flight over 6 s, target
        6 min ago  llama-3-8b         – → 1   initial scale knative 9f2c41d07be6
-       6 min ago  mistral-7b         – → 0   initial scale knative 9f2c41d07be6
     ↑↓ mark   enter one service   q quit
     ");
 }
@@ -56,17 +56,17 @@ fn one_service_is_shown_with_its_replicas_and_decisions() {
     assert_eq!(press(&mut top, KeyCode::Enter), After::Stay);
     assert_snapshot!(screen(&top, 80, 24), @r"
     llama-3-8b 3 ready of 3, from 0 to 4; 0 waiting, 26 in flight
+    revision 1 has 90 % of the requests, revision 2 has 10 % of the requests
 
     REPLICA PHASE    SINCE    WHERE         PORT  PID     FLIGHT WHY
-    #0      ready       6 min box GPU 0     20000 41000        9
-    #1      ready       5 min box GPU 1     20001 41001        9
-    #2      ready       4 min box GPU 2     20002 41002        8
-    #3      draining     60 s box GPU 3     20003 41003        2
+    1#0     ready       6 min box GPU 0     20000 41000        9
+    1#1     ready       5 min box GPU 1     20001 41001        9
+    1#2     ready       4 min box GPU 2     20002 41002        8
+    1#3     draining     60 s box GPU 3     20003 41003        2
 
         60 s ago    4 → 3   26.4 in flight over 60 s, target 10 knative 9f2c41d07be6
        5 min ago    1 → 4   panic: 38.0 in flight over 6 s, target 10 (maximum: 5 →
        6 min ago    – → 1   initial scale knative 9f2c41d07be6
-
 
 
 
@@ -86,7 +86,7 @@ fn one_service_is_shown_with_its_replicas_and_decisions() {
     assert_snapshot!(screen(&top, 80, 14), @r"
     whisper 0 ready of 0, from 0 to 1; 0 waiting, 0 in flight
     pinned to 0 by hand for 90 min
-    2 failures in a row, waits 8 s more
+    2 failures in a row, waits 8 s more: exit code 1: CUDA out of memory
 
     REPLICA PHASE    SINCE    WHERE         PORT  PID     FLIGHT WHY
     #7      failed       12 s –             20007 41007        – exit code 1: CUDA o
@@ -109,9 +109,9 @@ fn as_text_it_has_no_marks_and_no_keys() {
     pinned by hand: whisper to 0 for 90 min
 
     SERVICE               READY  WANT  CHANGES    WAIT  OLDEST  FLIGHT  WHY
-    llama-3-8b                3     3  −1            –              26  26.4 in flight over 60 s, target
+    llama-3-8b                3     3  −1            –              26  [revision 2: 10 %] 26.4 in fligh
     mistral-7b                0     1  +1           12     4 s       –  [fake] a request waits and nothi
-    whisper                   0     0  !2            –               –  [pinned] [made room] <script>ale
+    whisper                   0     0  !2            –               –  [pinned] [made room] failed 2×:
 
     box  A40 ■ ■ ■ ■
     spare  RTX A5000 ◧ □
@@ -119,6 +119,7 @@ fn as_text_it_has_no_marks_and_no_keys() {
     knative        healthy   9f2c41d07be6 builtin:knative, for 6 min; shadow differs in 7 of 100
     scale-to-zero  failing   17ab90c2d4e5 policies/retention.wasm, for 6 min; out of fuel after 110000 i
     placement      healthy   c01dfe55a7b2 builtin:affinity, for 6 min
+    last swap      refused   90 s ago, a person; policies/next.yaml:7: surge.wasm imports wasi:cli/envir
 
          4 s ago  mistral-7b         0 → 1   a request waits and nothing is ready scale-to-zero 17ab90c2
         60 s ago  llama-3-8b         4 → 3   26.4 in flight over 60 s, target 10 knative 9f2c41d07be6

@@ -7,7 +7,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Row, Table};
 
 use super::Top;
-use crate::status::{Decision, Health, ReplicaPhase, RunPhase, ServiceStatus, Status, short};
+use crate::status::{
+    Decision, Health, ReplicaPhase, RunPhase, ServiceStatus, Status, SwapOutcome, SwapStatus, short,
+};
 use crate::time::Time;
 
 /// The most rows that GPUs get beside services and decisions. Nodes.
@@ -53,7 +55,10 @@ fn all(top: &Top, status: &Status, frame: &mut Frame<'_>, area: Rect) {
     let is_plain = top.marked == usize::MAX;
     let nodes_shown = if is_plain { nodes.len() } else { nodes.len().min(NODES_SHOWN) };
     let services_height = (status.services.len() + 1) as u16;
-    let policies_height = status.policies.len() as u16;
+    let mut policies_lines: Vec<Line<'_>> =
+        status.policies.iter().map(|policy| policy_line(status.at, policy)).collect();
+    policies_lines.extend(status.swaps.last().map(|swap| swap_line(status.at, swap)));
+    let policies_height = policies_lines.len() as u16;
     let rooms = [
         Constraint::Length(1),
         Constraint::Length(banners.len() as u16),
@@ -76,9 +81,7 @@ fn all(top: &Top, status: &Status, frame: &mut Frame<'_>, area: Rect) {
     if nodes_shown > 0 {
         frame.render_widget(Paragraph::new(nodes), below(gpus));
     }
-    let lines: Vec<Line<'_>> =
-        status.policies.iter().map(|policy| policy_line(status.at, policy)).collect();
-    frame.render_widget(Paragraph::new(lines), below(policies));
+    frame.render_widget(Paragraph::new(policies_lines), below(policies));
     let list = status.decisions.iter().rev().map(|one| decision(status.at, one, true));
     let mut lines: Vec<Line<'_>> = list.collect();
     if lines.is_empty() {
@@ -209,6 +212,23 @@ fn why(service: &ServiceStatus) -> Line<'static> {
     for (mark, _) in marks.iter().filter(|(_, is)| *is) {
         line.push_span(Span::styled(format!("[{mark}] "), NOTICE));
     }
+    if let [.., newest] = service.revisions.as_slice()
+        && service.revisions.len() > 1
+    {
+        let mark = format!("[revision {}: {} %] ", newest.number, newest.share);
+        line.push_span(Span::styled(mark, NOTICE));
+    }
+    // What keeps replicas from being there matters more than why they are wanted.
+    if let Some(reason) = service.targets.iter().find_map(|target| target.unplaced.as_ref()) {
+        line.push_span(Span::styled(format!("no place: {reason}"), ALARM));
+        return line;
+    }
+    let backs_off = service.targets.iter().find(|target| target.back_off_until.is_some());
+    if let Some(target) = backs_off {
+        let reason = target.failure.as_deref().unwrap_or("it does not say why");
+        line.push_span(Span::styled(format!("failed {}×: {reason}", target.failed), ALARM));
+        return line;
+    }
     let last = service.targets.iter().filter_map(|target| target.decision.as_ref());
     if let Some(last) = last.max_by_key(|decision| decision.number) {
         line.push_span(Span::raw(last.reason.clone()));
@@ -262,6 +282,28 @@ fn policy_line(at: Time, policy: &crate::status::PolicyStatus) -> Line<'static> 
     line
 }
 
+/// The last attempt to swap.
+fn swap_line(at: Time, swap: &SwapStatus) -> Line<'static> {
+    let style = match swap.outcome {
+        SwapOutcome::Swapped | SwapOutcome::WentBack => GOOD,
+        SwapOutcome::Unchanged => FAINT,
+        SwapOutcome::Refused | SwapOutcome::RolledBack => ALARM,
+    };
+    let told = match &swap.fault {
+        Some(fault) => fault.text(),
+        None if swap.steps > 0 => {
+            format!("{} decisions differ in {} steps before", swap.differences, swap.steps)
+        }
+        None => String::new(),
+    };
+    Line::from(vec![
+        Span::raw(format!("{:<14} ", "last swap")),
+        Span::styled(format!("{:<9} ", swap.outcome.name()), style),
+        Span::styled(format!("{} ago, {}", span(at.since(swap.at)), swap.by), FAINT),
+        Span::styled(format!("; {told}"), if swap.fault.is_some() { NOTICE } else { FAINT }),
+    ])
+}
+
 fn decision(at: Time, decision: &Decision, names_service: bool) -> Line<'static> {
     let from = decision.from.map_or_else(|| "–".to_owned(), |from| from.to_string());
     let mut line =
@@ -299,13 +341,22 @@ fn near(top: &Top, status: &Status, service: &ServiceStatus, frame: &mut Frame<'
         let told = format!("pinned to {} by hand for {left}", pin.replicas);
         lines.push(Line::styled(told, NOTICE));
     }
+    if service.revisions.len() > 1 {
+        let share = |one: &crate::status::RevisionStatus| match one.is_leaving {
+            true => format!("revision {} leaves", one.number),
+            false => format!("revision {} has {} % of the requests", one.number, one.share),
+        };
+        let told: Vec<String> = service.revisions.iter().map(share).collect();
+        lines.push(Line::styled(told.join(", "), NOTICE));
+    }
     for target in &service.targets {
         if let Some(reason) = &target.unplaced {
             lines.push(Line::styled(format!("no place: {reason}"), NOTICE));
         }
         if let Some(until) = target.back_off_until {
             let left = span(until.since(status.at));
-            let told = format!("{} failures in a row, waits {left} more", target.failed);
+            let reason = target.failure.as_deref().unwrap_or("it does not say why");
+            let told = format!("{} failures in a row, waits {left} more: {reason}", target.failed);
             lines.push(Line::styled(told, NOTICE));
         }
     }
@@ -325,7 +376,10 @@ fn near(top: &Top, status: &Status, service: &ServiceStatus, frame: &mut Frame<'
             place += &format!(" GPU {}", gpus.join(","));
         }
         Row::new([
-            Line::raw(format!("#{}", replica.ordinal)),
+            Line::raw(match service.revisions.len() {
+                0 | 1 => format!("#{}", replica.ordinal),
+                _ => format!("{}#{}", replica.revision, replica.ordinal),
+            }),
             Line::styled(replica.phase.name(), style),
             Line::raw(span(status.at.since(replica.since))).right_aligned(),
             Line::raw(place),
