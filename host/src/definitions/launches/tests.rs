@@ -144,11 +144,40 @@ fn every_fault_is_told_with_its_place() {
     let text = own(
         "- name: a\n  command: []\n  port: 0\n  env: {PORT: 1, TIDEGATE_X: y, \"A=B\": c}\n- name: b\n  command: [\"\"]\n- name: c\n  command: [x]\n  ready: {http: /a b, tcp: true}\n  alive: {https: /}\n  gpus: 2\n  gpuShare: 0.5\n  host: a_b\n  pathPrefix: /../x\n  modelNames: []\n- {name: d, command: [x], gpuShare: 1}\n- {name: e, command: [x], host: A.example, modelNames: [d]}\n- {name: f, command: [x], host: a.EXAMPLE}\n",
     );
-    insta::assert_snapshot!(told(&text), @"");
+    insta::assert_snapshot!(told(&text), @r#"
+    models/s.yaml:5: services[0].command is an empty list, expected the command that starts the server on this machine, as [vllm, serve, my-model, --port, $(PORT)]
+    models/s.yaml:6: services[0].port is 0, expected a port, from 1 to 65535
+    models/s.yaml:7: services[0].env.PORT is PORT, expected nothing: the host gives PORT; a server that insists on a port has it in port, or in containerPort
+    models/s.yaml:7: services[0].env.TIDEGATE_X is TIDEGATE_X, expected another name: variables that begin with TIDEGATE_ are the host's
+    models/s.yaml:7: services[0].env.A=B is "A=B", expected a variable: a name without =, and a text
+    models/s.yaml:9: services[1].command[0] is "", expected a word of a command line
+    models/s.yaml:12: services[2].ready.tcp is true, expected nothing beside http
+    models/s.yaml:13: services[2].alive.https is no known key, expected http
+    models/s.yaml:15: services[2].gpuShare is 0.5, expected nothing with 2 GPUs: a share is one of a single GPU
+    models/s.yaml:16: services[2].host is "a_b", expected a host without a port, as chat.example.com
+    models/s.yaml:17: services[2].pathPrefix is "/../x", expected a path of plain parts, as /chat
+    models/s.yaml:18: services[2].modelNames is an empty list, expected names of models, none of them empty
+    models/s.yaml:19: services[3].gpuShare is 1, expected a share of one GPU's memory above 0 and below 1, as 0.5
+    models/s.yaml:20: the service's model names is d, which leads to d too, expected names of models that no earlier service has
+    models/s.yaml:21: the service's route is a.example, which leads to e too, expected a route that no earlier service has
+    "#);
     let text = container(
         "      command: [x]\n      envFrom: [{secretRef: {name: s}}]\n      env:\n      - {name: T, valueFrom: {secretKeyRef: {name: s, key: k}}}\n      - {name: N, value: 8}\n      - {value: x}\n      ports: [{containerPort: 70000}]\n      readinessProbe: {exec: {command: [true]}}\n      startupProbe: {httpGet: {scheme: HTTPS, host: example.com, port: web}}\n      livenessProbe: {httpGet: {path: \"/a b\"}, failureThreshold: 0}\n    canaryTrafficPercent: 101\n",
     );
-    insta::assert_snapshot!(told(&text), @"");
+    insta::assert_snapshot!(told(&text), @r#"
+    models/s.yaml:10: spec.predictor.containers[0].envFrom is a list, expected nothing: there are neither config maps nor secrets here; write the variables in env
+    models/s.yaml:12: spec.predictor.containers[0].env[0].valueFrom.secretKeyRef is a reference, expected a plain value: there is no cluster here to take it from
+    models/s.yaml:13: spec.predictor.containers[0].env[1].value is 8, expected a text: write "8"
+    models/s.yaml:14: spec.predictor.containers[0].env[2].name is missing, expected a name
+    models/s.yaml:15: spec.predictor.containers[0].ports[0].containerPort is 70000, expected a port, from 1 to 65535
+    models/s.yaml:16: spec.predictor.containers[0].readinessProbe.exec is exec, which is not asked here, expected httpGet or tcpSocket
+    models/s.yaml:17: spec.predictor.containers[0].startupProbe.httpGet.scheme is "HTTPS", expected HTTP
+    models/s.yaml:17: spec.predictor.containers[0].startupProbe.httpGet.host is "example.com", expected nothing: a replica is asked on this machine
+    models/s.yaml:17: spec.predictor.containers[0].startupProbe.httpGet.port is "web", expected a port, from 1 to 65535, or the name of one in ports
+    models/s.yaml:18: spec.predictor.containers[0].livenessProbe.httpGet.path is "/a b", expected a path, as /health
+    models/s.yaml:18: spec.predictor.containers[0].livenessProbe.failureThreshold is 0, expected a whole number of at least 1
+    models/s.yaml:19: spec.predictor.canaryTrafficPercent is 101, expected a whole number from 0 to 100
+    "#);
 }
 
 #[test]
@@ -156,7 +185,10 @@ fn what_nothing_defines_or_has_no_effect_is_said_in_a_live_run_alone() {
     let text = own(
         "- name: a\n  maxReplicas: 1\n  command: [x, $(PORT), $(A), $(B), $$(C)]\n  env: {A: b, CUDA_VISIBLE_DEVICES: 3}\n",
     );
-    insta::assert_snapshot!(warned(&text), @"");
+    insta::assert_snapshot!(warned(&text), @r"
+    models/s.yaml:6: services[0].command[3]: nothing defines B, so $(B) stays as it is
+    models/s.yaml:7: services[0].env.CUDA_VISIBLE_DEVICES: CUDA_VISIBLE_DEVICES has no effect: it is what the placement chose
+    ");
     let read = parse(&text, FILE, &Catalogue::builtin()).expect("it is in order");
     assert!(
         read.warnings.iter().all(|warning| warning.message.contains("model")),

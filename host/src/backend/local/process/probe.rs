@@ -80,6 +80,7 @@ async fn status_of(
     }
     let text = std::str::from_utf8(&head[..length]).unwrap_or("");
     let status = text.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..)?.parse().ok());
+    let status = status.filter(|status| (100..600).contains(status));
     status.ok_or_else(|| format!("port {port} speaks no HTTP"))
 }
 
