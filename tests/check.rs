@@ -323,10 +323,11 @@ fn a_config_map_comes_through_standard_input() {
     exit code 1
     ");
     assert_snapshot!(folder.check_with(&["-"], ""), @r"
-    <stdin>:1: warning: the file is empty: every setting has Knative's default
-    <stdin>: a profile of Knative's defaults, in order but for 1 warning
-    1 warning in 1 file
-    exit code 0
+    <stdin>: not checked: it is empty: what was to write it has written nothing
+    no faults in 0 files, 1 file not checked
+    error: cannot check <stdin>
+    cause: it is empty: what was to write it has written nothing
+    exit code 2
     ");
 }
 
@@ -367,8 +368,8 @@ fn every_fixture_is_in_order_or_refused_for_what_it_is() {
     manifests/hf-llama3-8b.yaml: 1 service, in order
     manifests/hf-llama3-local-model-cache.yaml: 1 service, in order
     manifests/hf-llama3-multinode-workerspec.yaml:14: error: spec.predictor.workerSpec is a map, expected nothing: a replica over several nodes cannot be scaled yet
-    manifests/hpa-sklearn.yaml: 1 service, in order but for 3 warnings
-    manifests/keda-opt-prometheus.yaml: 1 service, in order but for 2 warnings
+    manifests/hpa-sklearn.yaml: 1 service, in order but for 4 warnings
+    manifests/keda-opt-prometheus.yaml: 1 service, in order but for 3 warnings
     manifests/kpa-gpu-scale-metric.yaml: 1 service, in order but for 1 warning
     manifests/llama-31-8b-scale-to-zero-s3.yaml: 1 service, in order
     manifests/llmisvc-llama-hpa.yaml:2: error: kind is LLMInferenceService of serving.kserve.io/v1alpha2, expected InferenceService of serving.kserve.io/v1beta1, Service of serving.knative.dev/v1, or Services of tidegate.dev/v1alpha1
@@ -377,8 +378,8 @@ fn every_fixture_is_in_order_or_refused_for_what_it_is() {
     manifests/own-bloom-176b-fallback.yaml: 1 service, in order
     manifests/own-gptj-a40.yaml: 1 service, in order
     manifests/own-knative-stable-diffusion.yaml: 1 service, in order but for 1 warning
-    manifests/qwen-keda-scaled.yaml: 1 service, in order but for 2 warnings
-    manifests/rollout-strategy-multidoc.yaml: 3 services, in order but for 4 warnings
+    manifests/qwen-keda-scaled.yaml: 1 service, in order but for 3 warnings
+    manifests/rollout-strategy-multidoc.yaml: 3 services, in order but for 7 warnings
     manifests/sklearn-canary-percent.yaml: 1 service, in order but for 1 warning
     manifests/tensorflow-gpu-annotation.yaml: 1 service, in order but for 1 warning
     manifests/torchserve-bloom-560m.yaml: 1 service, in order but for 2 warnings
@@ -542,4 +543,107 @@ fn the_tick_of_a_profile_stands_in_every_form_of_a_timeline() {
     let page = std::fs::read_to_string(folder.0.path().join("page.html")).expect("it is written");
     assert!(page.contains("a tick every 15 s"));
     assert!(replay(&["-o", "json"]).contains("\"tickMs\": 15000"));
+}
+
+#[test]
+fn what_kubectl_prints_of_several_objects_is_read_as_its_items() {
+    let list = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: serving.kserve.io/v1beta1\n  kind: InferenceService\n  metadata: {name: chat, annotations: {tidegate.dev/model: opt-30b, serving.kserve.io/deploymentMode: RawDeployment}}\n  spec:\n    predictor:\n      minReplica: 0\n      model: {modelFormat: {name: huggingface}}\n- apiVersion: v1\n  kind: Secret\n";
+    assert_snapshot!(Folder::with(&[]).check_with(&["-"], list), @r"
+    <stdin>:6: warning: deploymentMode RawDeployment has no effect: it is taken as Knative, where requests wait for the first replica
+    <stdin>:9: warning: spec.predictor.minReplica is no known key and has no effect; did you mean minReplicas?
+    <stdin>:11: warning: Secret of v1 is no service and has no effect
+    <stdin>: 1 service, in order but for 3 warnings
+    3 warnings in 1 file
+    exit code 0
+    ");
+    let maps = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: config-gc}, data: {a: b}}\n- apiVersion: v1\n  kind: ConfigMap\n  metadata: {name: config-autoscaler}\n  data: {stable-window: 2s}\n";
+    assert_snapshot!(Folder::with(&[]).check_with(&["-"], maps), @r#"
+    <stdin>:8: error: stable-window is "2s", expected 6s to 1h, whole seconds
+    1 error in 1 file
+    exit code 1
+    "#);
+    assert_snapshot!(Folder::with(&[]).check_with(&["-"], "kind: ConfigMap\nmetadata: {name: config-gc}\ndata: {stable-window: 60s, max-scale-limit: \"10\", max-scale: \"20\"}\n"), @r#"
+    <stdin>:2: warning: the ConfigMap is called config-gc: Knative reads config-autoscaler, and this one has no effect there
+    <stdin>:3: error: max-scale is "20", expected 1 to 10, the max-scale-limit
+    1 error, 1 warning in 1 file
+    exit code 1
+    "#);
+}
+
+#[test]
+fn a_key_that_is_there_twice_hides_no_other_fault() {
+    let text = "stable-window: 60s\npanic-threshold-percentage: x\nstable-window: 2s\nscale-down-delay: 60\n";
+    assert_snapshot!(check("profile.yaml", text), @r#"
+    profile.yaml:2: error: panic-threshold-percentage is "x", expected a number
+    profile.yaml:3: error: stable-window is there again, after line 1, expected each key once
+    profile.yaml:4: error: scale-down-delay is "60", expected a duration with its unit (as in 30s), 0s or more, whole seconds
+    3 errors in 1 file
+    exit code 1
+    "#);
+    assert_snapshot!(check("settings.yaml", "settings: {a: 1, a: 2}\n"), @r"
+    settings.yaml:1: error: settings.a is there again, after line 1, expected each key once
+    1 error in 1 file
+    exit code 1
+    ");
+}
+
+#[test]
+fn standard_input_that_is_empty_is_a_fault() {
+    assert_snapshot!(Folder::with(&[]).check_with(&["-"], " \n"), @r"
+    <stdin>: not checked: it is empty: what was to write it has written nothing
+    no faults in 0 files, 1 file not checked
+    error: cannot check <stdin>
+    cause: it is empty: what was to write it has written nothing
+    exit code 2
+    ");
+}
+
+#[test]
+fn a_file_name_is_shown_without_what_a_terminal_would_obey() {
+    let told = check("a\u{1b}[31m.yaml", "kind: ConfigMap\n");
+    assert!(!told.contains('\u{1b}'), "{told:?}");
+    assert!(told.starts_with(r"a\u{1b}[31m.yaml:1: warning:"), "{told:?}");
+}
+
+#[test]
+fn a_service_without_load_is_told_what_to_write_for_the_load_that_no_service_wants() {
+    let services = own("Services", "services:\n- {name: chat, model: opt-30b}\n");
+    let folder = Folder::with(&[("s.yaml", &services), ("t.csv", "t_s,duration_s\n0,1\n")]);
+    assert_snapshot!(folder.check(&["s.yaml", "t.csv"]), @r#"
+    s.yaml:4: warning: service chat: no trace has the load of chat
+      hint: if the load of t is its, annotate that with tidegate.dev/trace: "t"
+    s.yaml: 1 service, in order but for 1 warning
+    t.csv: load of 1 service, 0:00:00 long, in order
+    1 warning in 2 files
+    exit code 0
+    "#);
+}
+
+#[test]
+fn a_replay_tells_faults_of_settings_as_a_check_does() {
+    let policies = own(
+        "Policies",
+        "scaling:\n- policy: builtin:knative\n- policy: builtin:scale-to-zero\n  name: zero\n  settings:\n    grace: 3\n",
+    );
+    let folder = Folder::with(&[("p.yaml", &policies), ("t.csv", "t_s,duration_s\n0,1\n")]);
+    let told = |line: &[&str]| {
+        let done = folder.run(line, "");
+        let code = done.status.code().expect("no signal ended it");
+        let stderr = String::from_utf8(done.stderr).expect("it writes text");
+        format!("{stderr}exit code {code}")
+    };
+    let line = ["replay", "t.csv", "--policies", "p.yaml", "--quiet"];
+    assert_snapshot!(told(&line), @r"
+    error: cannot replay t.csv
+    cause: zero does not accept the settings of t
+    cause: a fault in the settings
+    cause: p.yaml:8: scaling[1].settings.grace: unknown field `grace`, there are no fields
+    exit code 2
+    ");
+    for (policy, file) in [("text.wasm", &b"no Wasm"[..]), ("module.wasm", b"\0asm\x01\0\0\0")] {
+        std::fs::write(folder.0.path().join(policy), file).expect("it is written");
+        let policies = own("Policies", &format!("scaling:\n- policy: {policy}\n"));
+        std::fs::write(folder.0.path().join("p.yaml"), policies).expect("it is written");
+        assert!(told(&line).ends_with("exit code 2"), "{policy} is no component");
+    }
 }

@@ -1,9 +1,14 @@
 //! Command lines as users type them, on the program that the build left: what is printed where, exit codes, and equal bytes.
 
+#[path = "support/command.rs"]
+mod command;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use insta::assert_snapshot;
+
+use command::text;
 
 const CODE: &str = "fixtures/traces/azure-llm-2023-code.csv.gz";
 const LONGTAIL: &str = "fixtures/traces/longtail-demo.csv.gz";
@@ -12,17 +17,7 @@ const DEMO: [&str; 4] = ["--services", "fixtures/manifests/demo.yaml", "--profil
 /// Runs a command line in the repository, as a user without terminal would. Machine code is cached below `folder`.
 fn tidegate(folder: &Path, line: &[&str]) -> Output {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("it is in the repository");
-    Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .current_dir(root)
-        .env("XDG_CACHE_HOME", folder.join("cache"))
-        .env_remove("NO_COLOR")
-        .args(line)
-        .output()
-        .expect("it starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("it writes text")
+    command::tidegate(root, &folder.join("cache"), line)
 }
 
 /// What a good run prints.
@@ -228,9 +223,9 @@ fn mistakes_end_with_exit_code_2_and_say_what_is_wrong_where() {
     ");
     assert_snapshot!(fails(folder, &["replay"]), @r"
     error: the following required arguments were not provided:
-      <TRACE>...
+      <TRACE|JOURNAL>...
 
-    Usage: tidegate replay <TRACE>...
+    Usage: tidegate replay <TRACE|JOURNAL>...
 
     For more information, try '--help'.
     exit code 2
@@ -246,7 +241,7 @@ fn policies(folder: &Path, name: &str, component: &Path, more: &str) -> String {
 }
 
 #[test]
-fn a_policy_that_cannot_be_run_ends_with_exit_code_3() {
+fn a_policy_that_cannot_be_run_ends_with_exit_code_3_and_what_is_no_component_with_2() {
     let folder = folder();
     let folder = folder.path();
     let (office, hostile) = (folder.join("office-hours.wasm"), folder.join("hostile.wasm"));
@@ -275,7 +270,7 @@ fn a_policy_that_cannot_be_run_ends_with_exit_code_3() {
     error: cannot load the policy DIR/text.wasm
     cause: this is not Wasm: the file begins with `(component)`
      hint: this is the text format: turn it into a binary with `wasm-tools parse`
-    exit code 3
+    exit code 2
     ");
 }
 
@@ -363,8 +358,7 @@ fn office_hours_keep_two_replicas_from_eight_o_clock_on() {
     set-up    profile gpu, a tick every 2 s, seed tide, 8 nodes with 64 GPUs
     policies  knative DIGEST, office-hours DIGEST, scale-to-zero DIGEST, placement DIGEST
     made by   tidegate 0.1.0, simulator model 1
-    warning   service code gets no load: no trace has azure-llm-2023-code, they have m-large-c155; the
-              annotation tidegate.dev/trace names another
+    warning   service code gets no load: no trace has azure-llm-2023-code, they have m-large-c155
     ");
 }
 

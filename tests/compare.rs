@@ -1,9 +1,14 @@
 //! `tidegate compare` as users type it: tables, where two runs part, gates and exit codes.
 
+#[path = "support/command.rs"]
+mod command;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use insta::assert_snapshot;
+
+use command::text;
 
 const LOAD: [&str; 7] = [
     "--trace",
@@ -17,20 +22,11 @@ const LOAD: [&str; 7] = [
 
 fn tidegate(line: &[&str]) -> Output {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("it is in the repository");
-    Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .current_dir(root)
-        .env_remove("NO_COLOR")
-        .args(line)
-        .output()
-        .expect("it starts")
+    command::tidegate(root, Path::new(env!("CARGO_TARGET_TMPDIR")), line)
 }
 
 fn compare(a: &str, b: &str, more: &[&str]) -> Output {
     tidegate(&[&["compare", a, b], &LOAD[..], more].concat())
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("it writes text")
 }
 
 /// What is printed, without the digests of components, which are the compiler's doing, and the exit code.

@@ -50,8 +50,12 @@ struct World {
 impl World {
     /// Services by name, with the setting of each for each stage.
     fn new(stages: Vec<Stage>, services: &[(&'static str, &[&str])]) -> World {
-        let options =
-            Options { tick_ms: TICK_MS, explains: false, gateway_is_always_in_path: false };
+        let options = Options {
+            tick_ms: TICK_MS,
+            explains: false,
+            gateway_is_always_in_path: false,
+            ..Options::default()
+        };
         let mut engine =
             Engine::new(options, stages, Box::new(Nowhere), None).expect("it asks for nothing");
         let spec = |(name, misbehave): &(&'static str, &[&str])| {

@@ -1,11 +1,14 @@
 //! Journals that the command line writes, decided again: with the same components, and with the same policies linked natively.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tidegate::again::{Again, decide_again};
 use tidegate::engine::{Engine, Event, OnFailure, Stage};
-use tidegate::journal::{Header, Step, read};
+use tidegate::journal::{
+    Begin, Header, Journal, KeepLimits, Request, Requests, SegmentWriter, Step, read,
+};
 use tidegate::policy::native::{NativePlacement, NativeScaling};
 use tidegate::policy::{Limits, PlacementPolicy, Sandbox, ScalingPolicy, builtin};
 
@@ -195,4 +198,89 @@ fn a_journal_names_no_place_on_the_machine() {
     let text = String::from_utf8(journal()).expect("JSON");
     let folder: PathBuf = root().to_owned();
     assert!(!text.contains(&folder.display().to_string()));
+}
+
+/// Runs the program at the root.
+fn tidegate(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let done = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .current_dir(root())
+        .args(arguments)
+        .output()
+        .expect("it starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (done.status.code(), text(&done.stdout), text(&done.stderr))
+}
+
+#[test]
+fn a_journal_in_frames_and_one_in_lines_are_replayed_alike_and_a_difference_is_exit_code_1() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (lines, frames, changed) = (path("run.jsonl"), path("run.tgj"), path("changed.jsonl"));
+    let text = journal();
+    std::fs::write(&lines, &text).expect("it is written");
+    let file = std::fs::File::create(&frames).expect("it is made");
+    let mut writer = SegmentWriter::new(file).expect("it is written");
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        writer.write_all(line).expect("it is written");
+        writer.flush().expect("it is written");
+    }
+    let [one, other] = [&lines, &frames].map(|path| tidegate(&["replay", path]));
+    assert_eq!(one, other);
+    assert_eq!((one.0, one.2.as_str()), (Some(0), ""));
+    assert!(one.1.contains("steps again: the same plans, byte for byte"), "{}", one.1);
+    for at in ["60s", "0:05:00"] {
+        let [one, other] = [&lines, &frames]
+            .map(|path| tidegate(&["why", "longtail", "--at", at, "--journal", path]));
+        assert_eq!(one, other);
+        assert_eq!(one.0, Some(0), "{}", one.2);
+    }
+
+    let text = String::from_utf8(text).expect("JSON");
+    let (first, rest) = text.split_once("\"wake_at\":17").expect("a step wakes");
+    std::fs::write(&changed, format!("{first}\"wake_at\":18{rest}")).expect("it is written");
+    let (exit, told, _) = tidegate(&["replay", &changed]);
+    assert_eq!(exit, Some(1), "{told}");
+    assert!(told.contains("step 1 is planned otherwise"), "{told}");
+    assert!(told.contains("\nrecorded   {") && told.contains("\ndecided    {"), "{told}");
+}
+
+#[test]
+fn a_live_journal_is_decided_again_and_its_requests_are_load() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (header, steps) = {
+        let journal = journal();
+        let (header, steps) = read(&journal[..]).expect("it has a header");
+        (header, steps.collect::<Result<Vec<Step>, _>>().expect("all steps are whole"))
+    };
+    let place = folder.path().join("journal");
+    let mut live = Journal::live(&place, KeepLimits::default(), Begin::first(header.clone()))
+        .expect("a thread");
+    let request =
+        |at: u64| Request { arrived_ms: header.start.0 + at, took_ms: 150, ..Request::default() };
+    for (step, nth) in steps.iter().zip(0u64..) {
+        live.record(&step.seen, &step.plan);
+        let second = step.seen.at.second();
+        if nth % 10 == 0 {
+            let rows = [("code".to_owned(), request(nth * 100))];
+            live.requests(Requests::of(second + 60, &rows, 0));
+        }
+    }
+    assert!(live.finish().is_none());
+    let place = place.display().to_string();
+    let (exit, told, said) = tidegate(&["replay", &place]);
+    assert_eq!(exit, Some(0), "{said}");
+    let expected = format!("{} steps again: the same plans, byte for byte", steps.len());
+    assert!(told.contains(&expected), "{told}");
+
+    let trace = folder.path().join("load.csv").display().to_string();
+    let (exit, _, said) = tidegate(&["trace", "export", &place, "-O", &trace]);
+    assert_eq!(exit, Some(0), "{said}");
+    let rows = std::fs::read_to_string(&trace).expect("it was written");
+    assert_eq!(rows.lines().count(), 1 + steps.len().div_ceil(10));
+    assert!(rows.starts_with("t_s,model,duration_s\n0,code,0.15\n1,code,0.15\n"), "{rows:.80}");
+
+    let (exit, told, said) = tidegate(&["replay", &place, "--policy", "knative"]);
+    assert_eq!(exit, Some(0), "{said}");
+    assert!(said.contains("what follows is simulated, A too"), "{said}");
+    assert!(told.starts_with("A  then\n") && told.contains("\nB  knative\n"), "{told}");
 }

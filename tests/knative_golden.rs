@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use tidegate::parity::{self, Chain, Held, Kind, Recording};
+use tidegate::parity::{self, Held, HeldChain, Kind, Recording};
 use tidegate::policy::{Limits, Sandbox};
 
-static NATIVE: LazyLock<Chain> = LazyLock::new(Chain::native);
-static SANDBOXED: LazyLock<Chain> = LazyLock::new(|| {
+static NATIVE: LazyLock<HeldChain> = LazyLock::new(HeldChain::native);
+static SANDBOXED: LazyLock<HeldChain> = LazyLock::new(|| {
     let sandbox = Sandbox::new(Limits::default()).expect("a sandbox");
-    Chain::sandboxed(&sandbox).expect("the built-in components load")
+    HeldChain::sandboxed(&sandbox).expect("the built-in components load")
 });
 
 /// What the folder holds: a file that got lost must not go unnoticed.
@@ -52,7 +52,7 @@ fn main() {
     }));
     for (name, recording) in cases {
         let kind = recording.kind();
-        let chains: &[(&str, &'static LazyLock<Chain>)] = match kind {
+        let chains: &[(&str, &'static LazyLock<HeldChain>)] = match kind {
             Kind::Open | Kind::Closed | Kind::EndToEnd => {
                 &[("native", &NATIVE), ("sandboxed", &SANDBOXED)]
             }
@@ -63,7 +63,7 @@ fn main() {
             let recording = Arc::clone(&recording);
             let name = format!("{}::{}", kind.word(), name.replace([' ', ','], "-"));
             let name = if flavour.is_empty() { name } else { format!("{name}::{flavour}") };
-            let chain: &'static LazyLock<Chain> = chain;
+            let chain: &'static LazyLock<HeldChain> = chain;
             trials.push(Trial::test(name, move || {
                 told(difference(&recording.hold(chain)?).into_iter().collect())
             }));

@@ -1,10 +1,14 @@
 //! `tidegate parity` as users type it, on the program that the build left: what is printed where, and exit codes.
 
+#[path = "support/command.rs"]
+mod command;
+
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use insta::assert_snapshot;
+
+use command::text;
 
 const NAME: &str = "start-one-default";
 
@@ -41,17 +45,10 @@ fn change(folder: &Path, part: &str, from: &str, to: &str) {
 
 /// What a run prints, what it says, and its exit code; `folder` is written as `DIR`.
 fn tidegate(folder: &Path, line: &[&str]) -> String {
-    let done = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .current_dir(folder)
-        .env("XDG_CACHE_HOME", folder.join("cache"))
-        .env_remove("NO_COLOR")
-        .arg("parity")
-        .args(line)
-        .output()
-        .expect("it starts");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it writes text");
+    let line = [&["parity"], line].concat();
+    let done = command::tidegate(folder, &folder.join("cache"), &line);
     let code = done.status.code().expect("no signal ended it");
-    let said = format!("{}{}exit code {code}", text(done.stdout), text(done.stderr));
+    let said = format!("{}{}exit code {code}", text(&done.stdout), text(&done.stderr));
     said.replace(&folder.display().to_string(), "DIR")
 }
 
@@ -223,4 +220,24 @@ fn what_recordings_are_called_reaches_no_terminal_as_it_is_and_a_case_has_one_an
     std::fs::write(folder.path().join("cases.jsonl"), format!("{case}\n")).expect("it is written");
     let said = tidegate(folder.path(), &["cases.jsonl"]);
     assert!(said.ends_with("exit code 2") && said.contains("one answer"), "{said}");
+}
+
+#[test]
+fn a_key_that_is_there_twice_is_refused_with_its_place() {
+    let folder = one_scenario();
+    change(folder.path(), "golden", r#""desired":"#, r#""desired":99,"desired":"#);
+    assert_snapshot!(tidegate(folder.path(), &["."]), @r"
+    error: cannot read the recordings
+    cause: ./start-one-default.golden.jsonl:2: desired is there twice, expected each key once
+    exit code 2
+    ");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_never_ends_is_read_no_further_than_a_module_may_be_long() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let done = command::tidegate(folder.path(), folder.path(), &["componentize", "/dev/zero"]);
+    assert_eq!(done.status.code(), Some(2));
+    assert_snapshot!(text(&done.stderr), @"error: cannot read /dev/zero: it has more than 64 MiB, which no policy needs");
 }

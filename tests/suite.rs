@@ -1,10 +1,15 @@
 //! `tidegate test`, `review`, `accept`, `reject` and `pending` as users type them, in a folder of their own; and the suites of this
 //! repository, held to their snapshots.
 
+#[path = "support/command.rs"]
+mod command;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use insta::assert_snapshot;
+
+use command::text;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the host is a folder of the repository")
@@ -78,18 +83,7 @@ fn without_fuel(line: &str) -> String {
 }
 
 fn tidegate(folder: &Path, line: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .current_dir(folder)
-        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
-        .env_remove("CI")
-        .env_remove("NO_COLOR")
-        .args(line)
-        .output()
-        .expect("it starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("it writes text")
+    command::tidegate(folder, Path::new(env!("CARGO_TARGET_TMPDIR")), line)
 }
 
 /// One case on a step of load, which takes no time to replay.
@@ -129,6 +123,8 @@ fn a_first_run_shows_what_a_case_comes_to_and_an_accepted_one_passes() {
     assert_snapshot!(folder.tells(&["test"]), @r"
     suite.yaml
       new     a step up  0:50:08 266 GPU-min  $4.60  wait p99 32.6 s
+      passed  policy affinity  deterministic, room, order, any input, ranks, explains,
+                N % of its fuel at most, 172 decisions
       passed  policy knative  deterministic, state alone, order, batch, any input, explains,
                 N % of its fuel at most, 577 decisions
       passed  policy scale-to-zero  deterministic, state alone, order, batch, any input, explains,
@@ -171,6 +167,8 @@ fn a_first_run_shows_what_a_case_comes_to_and_an_accepted_one_passes() {
     assert_snapshot!(folder.tells(&["test"]), @r"
     suite.yaml
       passed  a step up  0:50:08 266 GPU-min  $4.60  wait p99 32.6 s
+      passed  policy affinity  deterministic, room, order, any input, ranks, explains,
+                N % of its fuel at most, 172 decisions
       passed  policy knative  deterministic, state alone, order, batch, any input, explains,
                 N % of its fuel at most, 577 decisions
       passed  policy scale-to-zero  deterministic, state alone, order, batch, any input, explains,
@@ -235,6 +233,8 @@ fn a_changed_policy_shows_as_a_diff_that_ends_with_what_it_costs() {
     assert_snapshot!(folder.tells(&["test"]), @r"
     suite.yaml
       failed  a step up  0:57:48 678 GPU-min  $13.82  wait p99 38.0 s
+      passed  policy affinity  deterministic, room, order, any input, ranks, explains,
+                N % of its fuel at most, 463 decisions
       passed  policy knative  deterministic, state alone, order, batch, any input, explains,
                 N % of its fuel at most, 807 decisions
       passed  policy scale-to-zero  deterministic, state alone, order, batch, any input, explains,
@@ -301,6 +301,8 @@ fn an_expectation_that_does_not_hold_is_told_with_its_numbers() {
     assert_snapshot!(folder.tells(&["test"]), @r"
     suite.yaml
       failed  a step up  0:50:08 266 GPU-min  $4.60  wait p99 32.6 s
+      passed  policy affinity  deterministic, room, order, any input, ranks, explains,
+                N % of its fuel at most, 172 decisions
       passed  policy knative  deterministic, state alone, order, batch, any input, explains,
                 N % of its fuel at most, 577 decisions
       passed  policy scale-to-zero  deterministic, state alone, order, batch, any input, explains,
@@ -337,6 +339,8 @@ fn a_check_writes_nothing_and_fails_over_snapshots_that_no_case_has() {
     assert_snapshot!(folder.tells(&["test", "--check"]), @r"
     suite.yaml
       passed  a step up  0:50:08 266 GPU-min  $4.60  wait p99 32.6 s
+      passed  policy affinity  deterministic, room, order, any input, ranks, explains,
+                N % of its fuel at most, 172 decisions
       passed  policy knative  deterministic, state alone, order, batch, any input, explains,
                 N % of its fuel at most, 577 decisions
       passed  policy scale-to-zero  deterministic, state alone, order, batch, any input, explains,
@@ -594,6 +598,126 @@ fn a_review_asks_only_where_somebody_can_answer() {
     ");
 }
 
+/// A run that goes on until it is dropped, with what it prints as it comes.
+struct Watching {
+    child: std::process::Child,
+    lines: std::sync::mpsc::Receiver<String>,
+}
+
+impl Watching {
+    fn of(folder: &Folder) -> Watching {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .current_dir(folder.folder.path())
+            .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+            .env_remove("CI")
+            .args(["test", "--watch"])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let stdout = child.stdout.take().expect("it is piped");
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            use std::io::BufRead as _;
+            for line in std::io::BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Watching { child, lines }
+    }
+
+    /// The last line of the next run.
+    fn sums_up(&self) -> String {
+        let deadline = std::time::Duration::from_secs(120);
+        loop {
+            let line = self.lines.recv_timeout(deadline).expect("a run ends before the deadline");
+            if let Some((sum, _)) = line.split_once(" in ").filter(|_| line.ends_with(" s")) {
+                return sum.to_owned();
+            }
+        }
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn whoever_watches_sees_another_run_whenever_a_file_of_the_suite_changes() {
+    let folder = accepted();
+    let watching = Watching::of(&folder);
+    assert_eq!(watching.sums_up(), "1 passed");
+    folder.write("services.yaml", &SERVICES.replace("Concurrency: 4", "Concurrency: 2"));
+    assert_eq!(watching.sums_up(), "0 passed, 1 failed");
+    // A file that cannot be read ends nothing, and no run says so on stdout.
+    folder.write("suite.yaml", "cases: [");
+    folder.write("services.yaml", SERVICES);
+    folder.write("suite.yaml", &format!("apiVersion: tidegate.dev/v1alpha1\nkind: Suite\n{STEP}"));
+    assert_eq!(watching.sums_up(), "1 passed");
+}
+
+#[test]
+fn services_nodes_and_a_profile_may_stand_in_the_suite() {
+    let folder = accepted();
+    let named = text(&folder.runs(&["test", "-o", "json"]).stdout);
+    let own = STEP.replace(
+        "  services: services.yaml\n",
+        "  services:\n  - { name: chat, model: llama-3.1-8b, containerConcurrency: 4 }\n",
+    );
+    let suite = |cases: &str| {
+        folder.write(
+            "suite.yaml",
+            &format!("apiVersion: tidegate.dev/v1alpha1\nkind: Suite\n{cases}"),
+        );
+    };
+    suite(&own);
+    let numbers = |json: &str| {
+        let report: serde_json::Value = serde_json::from_str(json).expect("it is JSON");
+        let case = report["suites"][0]["cases"][0].clone();
+        (case["verdict"].clone(), case["numbers"].clone())
+    };
+    let here = text(&folder.runs(&["test", "-o", "json"]).stdout);
+    assert_eq!(numbers(&here), numbers(&named));
+    // Everything of its own, by defaults, and a case that names a file all the same.
+    suite(&format!(
+        "defaults:\n  services: {{services: [{{name: chat, model: llama-3.1-8b}}]}}\n  nodes:\n  - {{name: one, gpuClass: A40, gpus: 2, cpu: 96, memory: 512Gi}}\n  profile: {{scale-to-zero-grace-period: 10s}}\n{}{}",
+        own.replace("expired == 0 && gpu_minutes < 300", "max_replicas <= 2"),
+        STEP.strip_prefix("cases:\n")
+            .expect("it begins so")
+            .replace("a step up", "with files")
+            .replace("expired == 0 && gpu_minutes < 300", "max_replicas <= 2 && chat.arrived > 0",),
+    ));
+    let report = text(&folder.runs(&["test", "--accept", "-o", "json"]).stdout);
+    let report: serde_json::Value = serde_json::from_str(&report).expect("it is JSON");
+    assert_eq!(report["failed"], 0, "{report:#}");
+    assert_eq!(report["accepted"], 2, "{report:#}");
+}
+
+#[test]
+fn what_is_wrong_with_what_stands_in_the_suite_is_told_with_its_place() {
+    let folder = Folder::with(
+        "cases:
+- name: a
+  load: { for: 1m, services: { chat: { shape: { constant: { rate: 1 } } } } }
+  services:
+  - { name: chat, containerConcurency: 4 }
+  nodes: { nods: [] }
+  profile: { stable-window: 1 }
+",
+    );
+    assert_snapshot!(folder.tells(&["test"]), @r#"
+    error: cannot use the suite suite.yaml
+    cause: suite.yaml:6: cases[0].services[0].containerConcurency is no known key, expected containerConcurrency
+           suite.yaml:8: cases[0].nodes.nods is no known key, expected nodes
+           suite.yaml:8: cases[0].nodes.nodes is missing, expected a list of nodes
+           suite.yaml:9: cases[0].profile.stable-window is "1", expected a duration with its unit (as in 30s), 6s to 1h, whole seconds
+    exit code 2
+    "#);
+}
+
 #[test]
 fn every_form_of_output_tells_the_same_failures() {
     let folder = accepted();
@@ -607,13 +731,14 @@ fn every_form_of_output_tells_the_same_failures() {
     assert_eq!(json["suites"][0]["cases"][0]["verdict"], "failed");
     assert_snapshot!(folder.tells(&["test", "-o", "tap"]), @r"
     TAP version 13
-    1..3
+    1..4
     not ok 1 - suite.yaml: a step up
     # gpu_minutes < 1: gpu_minutes is 266
     # cost < 1: cost is $4.60
     # wait_p99 < 1ms: wait_p99 is 32.639 s
-    ok 2 - suite.yaml: policy knative
-    ok 3 - suite.yaml: policy scale-to-zero
+    ok 2 - suite.yaml: policy affinity
+    ok 3 - suite.yaml: policy knative
+    ok 4 - suite.yaml: policy scale-to-zero
     exit code 1
     ");
     assert_snapshot!(folder.tells(&["test", "-o", "github"]), @r"
@@ -738,4 +863,22 @@ fn observations_that_are_a_year_apart_are_refused_with_their_place() {
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
     assert_eq!(done.status.code(), Some(2), "{said}");
     assert!(said.contains("suite.yaml:8: ") && said.contains("no more than 7 days"), "{said}");
+}
+
+#[test]
+fn no_name_of_a_case_commands_a_terminal_or_a_ci_system() {
+    let folder = accepted();
+    let suite = folder.read("suite.yaml");
+    let suite = suite.replace("gpu_minutes < 300", "gpu_minutes < 1");
+    let named = suite.replace("name: a step up", r#"name: "a\e[31m\n::set-env name=x::y%0A#""#);
+    assert_ne!(named, suite, "the case has another name");
+    folder.write("suite.yaml", &named);
+    for form in ["tap", "github", "junit"] {
+        let told = text(&folder.runs(&["test", "-o", form]).stdout);
+        assert!(told.contains("[31m"), "{told:?}");
+        assert!(!told.contains('\u{1b}'), "{told:?}");
+        assert!(!told.lines().any(|line| line.starts_with("::set-env")), "{told:?}");
+        // There a percent sign begins a letter of its own.
+        assert!(form != "github" || told.contains("y%250A"), "{told:?}");
+    }
 }

@@ -1,29 +1,29 @@
 //! `tidegate trace convert`, `synth` and `stat` as users type them: what is printed where, exit codes, equal bytes, and that what one
 //! writes the others and `replay` read.
 
+#[path = "support/command.rs"]
+mod command;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
 use insta::assert_snapshot;
 
+use command::text;
+
 /// Runs a command line in the repository. `FOLDER` stands for a folder that goes with the test.
 fn tidegate(folder: &Path, line: &str) -> Output {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("it is in the repository");
     let place = folder.display().to_string();
-    Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .current_dir(root)
-        .env("XDG_CACHE_HOME", folder.join("cache"))
-        .env_remove("NO_COLOR")
-        .args(line.split_whitespace().map(|word| word.replace("FOLDER", &place)))
-        .output()
-        .expect("it starts")
+    let words: Vec<String> =
+        line.split_whitespace().map(|word| word.replace("FOLDER", &place)).collect();
+    command::tidegate(root, &folder.join("cache"), &words)
 }
 
 /// What a run prints: results, then the rest, then its exit code if that is not 0.
 fn said(folder: &Path, line: &str) -> String {
     let done = tidegate(folder, line);
-    let [stdout, stderr] =
-        [&done.stdout, &done.stderr].map(|bytes| String::from_utf8(bytes.clone()).expect("text"));
+    let [stdout, stderr] = [&done.stdout, &done.stderr].map(|bytes| text(bytes));
     let said = format!("{stdout}{stderr}").replace(&folder.display().to_string(), "FOLDER");
     match done.status.code() {
         Some(0) => said,

@@ -1,9 +1,14 @@
 //! `tidegate why` as users type it: what stands behind a decision, in a replay and in a journal of it; and `tidegate bench POLICY`.
 
+#[path = "support/command.rs"]
+mod command;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use insta::assert_snapshot;
+
+use command::text;
 
 const LOAD: [&str; 6] = [
     "fixtures/traces/azure-llm-2023-code.csv.gz",
@@ -16,16 +21,7 @@ const LOAD: [&str; 6] = [
 
 fn tidegate(line: &[&str]) -> Output {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("it is in the repository");
-    Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .current_dir(root)
-        .env_remove("NO_COLOR")
-        .args(line)
-        .output()
-        .expect("it starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("it writes text")
+    command::tidegate(root, Path::new(env!("CARGO_TARGET_TMPDIR")), line)
 }
 
 /// What a good run prints, without the digests of components, which are the compiler's doing.
@@ -328,17 +324,30 @@ fn one_policy_is_measured_with_its_own_settings() {
 }
 
 #[test]
+fn a_policy_that_places_is_measured_by_nodes_and_replicas() {
+    let line = ["bench", "affinity", "-o", "json"];
+    let document: serde_json::Value = serde_json::from_str(&prints(&line)).expect("JSON");
+    assert_eq!(document["decisions"].as_array().map(Vec::len), Some(0));
+    let places = document["places"].as_array().expect("a list");
+    assert_eq!(places.len(), 6);
+    for one in places {
+        assert!(one["failure"].is_null(), "{one}");
+        let number = |key: &str| one[key].as_f64().expect("a number");
+        let (fuel, limit) = (number("fuel"), number("fuelLimit"));
+        assert!(fuel > number("nodes") && fuel < limit && number("memoryBytes") > 0.0, "{one}");
+        assert!(number("placed") > 0.0 && number("placed") <= number("replicas"), "{one}");
+        assert!(number("placeNs") > 0.0 && number("rankNs") > 0.0, "{one}");
+        assert!(number("nativeNs") > 0.0, "{one}");
+    }
+}
+
+#[test]
 fn what_cannot_be_measured_is_said() {
     let policy = guest("office-hours.wasm").display().to_string();
     let shown = |line: &[&str]| fails(line).replace(&policy, "office-hours.wasm");
     assert_snapshot!(shown(&["bench", "knativ"]), @r"
     error: there is no file knativ, and no policy of that name is built in
      hint: did you mean knative?
-    exit code 2
-    ");
-    assert_snapshot!(shown(&["bench", "affinity"]), @r"
-    error: cannot measure affinity
-    cause: it does not scale, and only policies that scale are measured
     exit code 2
     ");
     assert_snapshot!(shown(&["bench", &policy]), @r"

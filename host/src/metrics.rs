@@ -31,10 +31,27 @@ pub struct Metric {
     pub title: &'static str,
     /// What it counts.
     pub unit: Unit,
+    /// Whether more of it is better, or less.
+    pub wanted: Wanted,
     read: fn(&Summary) -> f64,
 }
 
+/// Which way a metric is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// More of it.
+    More,
+    /// Less of it.
+    Less,
+    /// The load is nobody's merit.
+    Neither,
+}
+
 impl Metric {
+    const fn wanted(self, wanted: Wanted) -> Metric {
+        Metric { wanted, ..self }
+    }
+
     /// Its number.
     pub fn of(&self, summary: &Summary) -> f64 {
         (self.read)(summary)
@@ -50,8 +67,10 @@ impl Metric {
 pub static METRICS: [Metric; 16] = [
     metric("requests.arrived", Some("arrived"), "arrived", Unit::Count, |s| {
         count(s.requests.arrived)
-    }),
-    metric("requests.served", Some("served"), "served", Unit::Count, |s| count(s.requests.served)),
+    })
+    .wanted(Wanted::Neither),
+    metric("requests.served", Some("served"), "served", Unit::Count, |s| count(s.requests.served))
+        .wanted(Wanted::More),
     metric("requests.waited", Some("waited"), "waited", Unit::Count, |s| count(s.requests.waited)),
     metric("requests.expired", Some("expired"), "expired", Unit::Count, |s| {
         count(s.requests.expired)
@@ -79,7 +98,7 @@ const fn metric(
     unit: Unit,
     read: fn(&Summary) -> f64,
 ) -> Metric {
-    Metric { name, short, title, unit, read }
+    Metric { name, short, title, unit, wanted: Wanted::Less, read }
 }
 
 /// Counts of a replay are far below 2⁵³, to which every whole number has an `f64` of its own.

@@ -158,7 +158,9 @@ impl Recorder {
                 | Event::Scraped(id, _)
                 | Event::Counted(id, _)
                 | Event::Waiting(id)
-                | Event::GatewayAnswers(id, _) => touched.push(*id),
+                | Event::GatewayAnswers(id, _)
+                | Event::Pin { target: id, .. }
+                | Event::Unpin(id) => touched.push(*id),
             }
         }
         touched.extend(plan.actions.iter().map(|action| match action {
@@ -273,6 +275,8 @@ impl Recorder {
                 ClampRule::Max => "maximum",
                 ClampRule::Initial => "initial scale",
                 ClampRule::Activation => "activation scale",
+                ClampRule::Yielded => "room for another service",
+                ClampRule::Pinned => "pinned",
             };
             let told = format!("{rule}: {} → {}", clamp.from, clamp.to);
             if !clamps.contains(&told) {
@@ -376,7 +380,8 @@ impl Recorder {
 pub(crate) fn reason_of(change: &Change) -> &str {
     let within_bounds = |stage: &str, wanted: u32| {
         let clamp = change.clamps.iter().find(|clamp| {
-            clamp.stage == stage && clamp.from == wanted && clamp.rule != ClampRule::Activation
+            let is_bound = !matches!(clamp.rule, ClampRule::Activation | ClampRule::Pinned);
+            clamp.stage == stage && clamp.from == wanted && is_bound
         });
         clamp.map_or(wanted, |clamp| clamp.to)
     };

@@ -53,6 +53,8 @@ pub struct Setting {
     pub until_ms: Option<u64>,
     /// Whether changes are told in the policies' words, which costs a call each.
     pub explains: bool,
+    /// Whether idle replicas leave where a service that waits finds no place.
+    pub makes_room: bool,
     /// What people should know of the files that were read.
     pub warnings: Vec<String>,
 }
@@ -168,8 +170,12 @@ impl Replay {
         let services =
             with_defaults(setting.services, &load.services, &setting.catalogue, &mut warnings)?;
         let tick_ms = profile.cluster.tick_ms();
-        let options =
-            Options { tick_ms, explains: setting.explains, gateway_is_always_in_path: true };
+        let options = Options {
+            tick_ms,
+            explains: setting.explains,
+            makes_room: setting.makes_room,
+            ..Options::default()
+        };
         let (stages, own_settings): (Vec<Stage>, Vec<_>) = policies.stages.into_iter().unzip();
         let (placement, placement_settings) = policies.placement;
         let mut engine = Engine::new(options, stages, placement, policies.fallback)?;
@@ -409,6 +415,11 @@ fn outcome(
     }
 }
 
+/// What to write where a service gets the load of another name.
+pub(crate) fn annotated(load: &str) -> String {
+    format!("annotate that with tidegate.dev/trace: {}", serde_json::json!(load))
+}
+
 /// The services sorted by name, each with the name of the load it gets; load without a service gets a default one.
 fn with_defaults(
     defined: Vec<Service>,
@@ -417,14 +428,16 @@ fn with_defaults(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<(Service, String)>, ReplayError> {
     let mut by_load: BTreeMap<String, Service> = BTreeMap::new();
+    let mut idle = None;
     for service in defined {
         let load = service.trace.clone().unwrap_or_else(|| service.name.clone());
         if !loads.contains(&load) {
             warnings.push(format!(
-                "service {} gets no load: no trace has {load}, they have {}; the annotation tidegate.dev/trace names another",
+                "service {} gets no load: no trace has {load}, they have {}",
                 service.name,
                 first_few(loads)
             ));
+            idle.get_or_insert(service.name.clone());
         }
         if let Some(first) = by_load.get(&load) {
             let (first, second) = (first.name.clone(), service.name);
@@ -440,8 +453,11 @@ fn with_defaults(
         };
         let default = Service::default_for(first, catalogue);
         warnings.push(format!(
-            "no service is defined for the load of {first}{others}: {} on {} GPU, {} requests a replica is assumed",
-            default.model.name, default.needs.gpus, default.container_concurrency
+            "no service is defined for the load of {first}{others}: {} on {} GPU, {} requests a replica is assumed{}",
+            default.model.name,
+            default.needs.gpus,
+            default.container_concurrency,
+            idle.map_or(String::new(), |idle| format!("; if it is that of {idle}, {}", annotated(first)))
         ));
     }
     for load in missing {

@@ -20,6 +20,17 @@ impl Time {
     /// Where a trace without a start of its own begins: Monday 2024-01-01T00:00Z.
     pub const TRACE_START: Time = Time(1_704_067_200_000);
 
+    /// A moment as people write it: RFC 3339, a day, or a day with a time, in UTC where no offset is given; 1970 or later.
+    pub fn of_calendar(text: &str) -> Option<Time> {
+        let zoned = text.parse::<jiff::Timestamp>();
+        let civil = || {
+            let moment = text.parse::<jiff::civil::DateTime>()?;
+            jiff::tz::TimeZone::UTC.to_timestamp(moment)
+        };
+        let at = zoned.or_else(|_| civil()).ok()?;
+        u64::try_from(at.as_millisecond()).ok().map(Time)
+    }
+
     /// Whole seconds since 1970, the index of a one-second bucket.
     pub fn second(self) -> u64 {
         self.0 / 1_000

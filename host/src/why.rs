@@ -127,6 +127,12 @@ impl Watcher {
         }
     }
 
+    /// The run goes on in another engine, which has the target under another number.
+    pub fn follow(&mut self, engine: &mut Engine, target: TargetId) {
+        engine.watch(target);
+        self.target = target;
+    }
+
     /// Takes in a step. One after the moment is none of its business: whoever runs the engine stops before it.
     pub fn see(&mut self, engine: &mut Engine, plan: &Plan) {
         debug_assert!(plan.at <= self.to, "the run goes on after the moment");

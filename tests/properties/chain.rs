@@ -1,9 +1,8 @@
 //! The chain through the engine: windows from reports, both policies, bounds between the stages, and an owner that makes and ends
 //! pods, with reports that go missing and pods that nobody can count.
 
-use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -111,8 +110,12 @@ impl<'a> Play<'a> {
             Stage::new("scale-to-zero", zero, OnFailure::Skip),
         ];
         let always = world.gateway_is_always_in_path;
-        let options =
-            Options { tick_ms: 2_000, explains: false, gateway_is_always_in_path: always };
+        let options = Options {
+            tick_ms: 2_000,
+            explains: false,
+            gateway_is_always_in_path: always,
+            ..Options::default()
+        };
         let mut engine =
             Engine::new(options, stages, Box::new(Nowhere), None).expect("it asks for nothing");
         let specs = world.lives.iter().zip(names).map(|(life, name)| TargetSpec {
@@ -219,7 +222,7 @@ fn transcripts(
 struct Noting {
     policy: Box<dyn ScalingPolicy>,
     column: usize,
-    proposals: Rc<RefCell<Vec<f64>>>,
+    proposals: Arc<Mutex<Vec<f64>>>,
 }
 
 impl ScalingPolicy for Noting {
@@ -238,7 +241,10 @@ impl ScalingPolicy for Noting {
     }
     fn decide(&mut self, seen: &Batch, columns: usize) -> Answer {
         let n = seen.params_of.len();
-        self.proposals.borrow_mut().extend(&seen.inputs[self.column * n..(self.column + 1) * n]);
+        self.proposals
+            .lock()
+            .expect("nobody panics")
+            .extend(&seen.inputs[self.column * n..(self.column + 1) * n]);
         self.policy.decide(seen, columns)
     }
     fn explain(&mut self, seen: &Batch) -> Result<Vec<Explanation>, CallError> {
@@ -302,8 +308,8 @@ proptest! {
     #[test]
     fn what_is_proposed_and_what_is_planned_is_within_bounds(world in world(1)) {
         let [knative, zero] = native();
-        let proposals = Rc::new(RefCell::new(Vec::new()));
-        let noting = Noting { policy: zero, column: 0, proposals: Rc::clone(&proposals) };
+        let proposals = Arc::new(Mutex::new(Vec::new()));
+        let noting = Noting { policy: zero, column: 0, proposals: Arc::clone(&proposals) };
         let life = &world.lives[0];
         let mut was_ready = false;
         Play::new(&world, &[0], [knative, Box::new(noting)]).run(|play, _, plan| {
@@ -316,7 +322,7 @@ proptest! {
             was_ready |= view.ready >= enough;
             let (least, most) = allowed(life, was_ready);
             assert!((least..=most).contains(&view.desired), "at {second}: {} in {least} to {most}", view.desired);
-            for proposal in proposals.take().into_iter().filter(|proposal| !proposal.is_nan()) {
+            for proposal in std::mem::take(&mut *proposals.lock().expect("nobody panics")).into_iter().filter(|proposal| !proposal.is_nan()) {
                 let (least, most) = (f64::from(least), f64::from(before.1.max(most)));
                 assert!((least..=most).contains(&proposal), "at {second}: {proposal} in {least} to {most}");
             }

@@ -80,7 +80,9 @@ impl ByHand {
             Event::Report(..)
             | Event::Scraped(..)
             | Event::Counted(..)
-            | Event::GatewayAnswers(..) => None,
+            | Event::GatewayAnswers(..)
+            | Event::Pin { .. }
+            | Event::Unpin(_) => None,
         };
         self.seen.iter().filter_map(line).collect()
     }
@@ -93,7 +95,9 @@ impl ByHand {
             | Event::Scraped(..)
             | Event::Waiting(_)
             | Event::Counted(..)
-            | Event::GatewayAnswers(..) => None,
+            | Event::GatewayAnswers(..)
+            | Event::Pin { .. }
+            | Event::Unpin(_) => None,
         };
         self.seen.iter().filter_map(report).collect()
     }

@@ -155,6 +155,7 @@ pub struct World {
     pub faults: Faults,
     pub until_s: Option<u64>,
     pub explains: bool,
+    pub makes_room: bool,
 }
 
 impl World {
@@ -168,6 +169,7 @@ impl World {
             faults: Faults::default(),
             until_s: None,
             explains: false,
+            makes_room: false,
         }
     }
 }
@@ -254,8 +256,12 @@ fn engine(world: &World, names: &[String]) -> Engine {
             OnFailure::Skip,
         ),
     ];
-    let options =
-        Options { tick_ms: TICK_MS, explains: world.explains, gateway_is_always_in_path: true };
+    let options = Options {
+        tick_ms: TICK_MS,
+        explains: world.explains,
+        makes_room: world.makes_room,
+        ..Options::default()
+    };
     let mut engine = Engine::new(options, stages, Box::new(FirstFit), None).expect("it starts");
     let spec = |name: &String| {
         let service = world.services.iter().find(|one| one.name == *name).expect("it is there");

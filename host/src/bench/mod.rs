@@ -1,6 +1,7 @@
 //! What a decision costs, and what a replay does: [`Measured::take`] for `tidegate bench`, [`policy`] for `tidegate bench POLICY`, and the same work for the criterion
 //! benches. It reads the clock, which nothing that it measures does.
 
+pub mod places;
 pub mod policy;
 pub mod workload;
 

@@ -5,10 +5,13 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::places::{self, PlacesMeasured};
 use super::workload::batch_with;
 use super::{median, now, tempfile_folder};
 use crate::policy::native::NativeScaling;
-use crate::policy::{BindError, CallError, LoadError, Package, Sandbox, ScalingPolicy};
+use crate::policy::{
+    BindError, CallError, LoadError, Package, PlacementPolicy as _, Sandbox, ScalingPolicy,
+};
 
 /// Batches that a decision is measured in.
 pub const BATCHES: [u32; 5] = [1, 10, 100, 1_000, 10_000];
@@ -39,8 +42,10 @@ pub struct PolicyMeasured {
     pub inputs: usize,
     /// Columns that it gives.
     pub outputs: usize,
-    /// Decisions, by batch.
+    /// Decisions, by batch; none of a policy that only places.
     pub decisions: Vec<BatchMeasured>,
+    /// Choices of nodes, by the size of the fleet; none of a policy that only scales.
+    pub places: Vec<PlacesMeasured>,
     /// Checked, compiled and started. Milliseconds, the median of a few.
     pub compile_ms: f64,
     /// The same from machine code in the cache. Milliseconds.
@@ -77,9 +82,6 @@ pub enum MeasureError {
     /// It does not load.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// It only places.
-    #[error("it does not scale, and only policies that scale are measured")]
-    DoesNotScale,
     /// It does not take the settings.
     #[error("it does not accept the settings")]
     Bind(#[from] BindError),
@@ -96,7 +98,7 @@ impl PolicyMeasured {
     ///
     /// # Errors
     ///
-    /// When it does not load, does not scale, or does not take the settings.
+    /// When it does not load, or does not take the settings.
     pub fn take(
         sandbox: &Sandbox,
         subject: &Subject<'_>,
@@ -113,15 +115,34 @@ impl PolicyMeasured {
         let loaded = load(&cached).and_then(|_| timed_load(9, || load(&cached)));
         std::fs::remove_dir_all(&folder)?;
         let (_, cached_ms) = loaded?;
-        let mut policy = package.scaling().ok_or(MeasureError::DoesNotScale)?;
         let document = super::workload::document_with(subject.settings);
-        let program = policy.bind(&document)?;
-        let mut native = subject.builtin.and_then(native);
         let mut decisions = Vec::new();
-        for size in BATCHES {
-            progress(&format!("one decision in a batch of {size}"));
-            let batch = measured(&package, &mut policy, native.as_deref_mut(), &document, size);
-            decisions.push(batch?);
+        let (mut inputs, mut outputs) = (0, 0);
+        if let Some(mut policy) = package.scaling() {
+            let program = policy.bind(&document)?;
+            (inputs, outputs) = (program.inputs.len(), program.outputs.len());
+            let mut native = subject.builtin.and_then(native);
+            for size in BATCHES {
+                progress(&format!("one decision in a batch of {size}"));
+                let batch = measured(&package, &mut policy, native.as_deref_mut(), &document, size);
+                decisions.push(batch?);
+            }
+        }
+        let mut places = Vec::new();
+        if let Some(mut policy) = package.placement() {
+            let mut native = subject.builtin.and_then(places::native);
+            for fleet in places::FLEETS {
+                progress(&format!("{} replicas on {} nodes", fleet.replicas, fleet.nodes));
+                let native = native.as_deref_mut();
+                places.push(places::measured(
+                    &package,
+                    &mut policy,
+                    native,
+                    subject.settings,
+                    fleet,
+                )?);
+            }
+            inputs += policy.inputs()?.len();
         }
         progress("a fresh instance");
         package.instance()?;
@@ -130,9 +151,10 @@ impl PolicyMeasured {
             policy: subject.name.to_owned(),
             digest: package.digest().to_owned(),
             component_bytes: subject.component.len(),
-            inputs: program.inputs.len(),
-            outputs: program.outputs.len(),
+            inputs,
+            outputs,
             decisions,
+            places,
             compile_ms,
             cached_ms,
             instance_us,
@@ -142,13 +164,36 @@ impl PolicyMeasured {
 
     /// For a person.
     pub fn render(&self) -> String {
+        let gives = match self.decisions.is_empty() {
+            true => String::new(),
+            false => format!(" and gives {}", self.outputs),
+        };
         let mut text = format!(
-            "{}, {:.0} kB, reads {} columns and gives {}\n\n",
+            "{}, {:.0} kB, reads {} columns{gives}\n\n",
             self.policy,
             self.component_bytes as f64 / 1e3,
             self.inputs,
-            self.outputs
         );
+        if !self.decisions.is_empty() {
+            self.render_decisions(&mut text);
+        }
+        if !self.places.is_empty() {
+            places::render(&self.places, &mut text);
+        }
+        let _ = writeln!(text, "\nchecked, compiled and started  {:>8.1} ms", self.compile_ms);
+        let _ = writeln!(text, "from the cache                 {:>8.1} ms", self.cached_ms);
+        let _ = writeln!(text, "a fresh instance               {:>8.1} µs", self.instance_us);
+        let _ = writeln!(
+            text,
+            "memory allowed                 {:>8} MiB",
+            self.memory_limit_bytes >> 20
+        );
+        text
+    }
+}
+
+impl PolicyMeasured {
+    fn render_decisions(&self, text: &mut String) {
         let has_native = self.decisions.iter().any(|one| one.native_ns.is_some());
         let native = if has_native { "   native ns   ratio" } else { "" };
         let _ = writeln!(
@@ -180,15 +225,6 @@ impl PolicyMeasured {
             "\nFuel is the same on every machine. A batch that goes well may take about half of its budget; the rest\n\
              is for finding out who is at fault in one that does not. The engine asks about 1,000 targets at a time."
         );
-        let _ = writeln!(text, "\nchecked, compiled and started  {:>8.1} ms", self.compile_ms);
-        let _ = writeln!(text, "from the cache                 {:>8.1} ms", self.cached_ms);
-        let _ = writeln!(text, "a fresh instance               {:>8.1} µs", self.instance_us);
-        let _ = writeln!(
-            text,
-            "memory allowed                 {:>8} MiB",
-            self.memory_limit_bytes >> 20
-        );
-        text
     }
 }
 

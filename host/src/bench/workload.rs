@@ -59,8 +59,12 @@ impl Services {
         moves: bool,
         stages: Vec<(&str, Box<dyn ScalingPolicy>)>,
     ) -> Services {
-        let options =
-            Options { tick_ms: TICK_MS, explains: false, gateway_is_always_in_path: true };
+        let options = Options {
+            tick_ms: TICK_MS,
+            explains: false,
+            gateway_is_always_in_path: true,
+            ..Options::default()
+        };
         let stages: Vec<Stage> = stages
             .into_iter()
             .map(|(name, policy)| Stage::new(name, policy, OnFailure::Hold))
@@ -296,6 +300,7 @@ pub fn replay(sandbox: &Sandbox, load: Load, until_s: f64) -> Result<Replay, Box
         start: Time::TRACE_START,
         until_ms: Some((until_s * 1e3) as u64),
         explains: false,
+        makes_room: false,
         warnings: Vec::new(),
     };
     Ok(Replay::new(setting, policies)?)

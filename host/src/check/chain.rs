@@ -1,8 +1,7 @@
 //! Checks policies: a component on its own, the chain of a policies file, and settings documents. Components are loaded and asked to
 //! bind settings; none is asked to decide.
 
-use std::path::Path;
-
+use super::place::Place;
 use super::{Checked, Context, Finding, Source, counted, is_trap};
 use crate::definitions::Outline;
 use crate::definitions::model::Catalogue;
@@ -11,7 +10,7 @@ use crate::definitions::profile::Profile;
 use crate::definitions::service::Service;
 use crate::engine::windows::Averaging;
 use crate::engine::{Engine, Options, Signal};
-use crate::policy::load::{PLACEMENT, SCALING};
+use crate::policy::load::{self, PLACEMENT, SCALING};
 use crate::policy::wire::{Fault, Input, Program, Source as From};
 use crate::policy::{
     BindError, Limits, LoadError, Package, PlacementPolicy as _, Sandbox, ScalingPolicy as _,
@@ -96,14 +95,15 @@ pub(super) fn policies(
         let settings = place(&format!("scaling.{position}"));
         if let Some(name) = &stage.fallback {
             let here = place(&format!("scaling.{position}.fallback"));
-            if let Some(package) = load(&sandbox, &PolicyRef::Builtin(name.clone()), &here, checked)
+            if let Some(package) =
+                loaded(&sandbox, &PolicyRef::Builtin(name.clone()), &here, checked)
                 && package.scaling().is_none()
             {
                 here.error(&format!("builtin:{name} does not scale"), None, checked);
             }
         }
         let mut outputs = None;
-        if let Some(package) = load(&sandbox, &stage.policy, &here, checked) {
+        if let Some(package) = loaded(&sandbox, &stage.policy, &here, checked) {
             match package.scaling() {
                 None => here.error("this policy does not scale", None, checked),
                 Some(mut policy) => {
@@ -123,7 +123,7 @@ pub(super) fn policies(
     }
     let here = place("placement.policy");
     let settings = place("placement");
-    if let Some(package) = load(&sandbox, &definition.placement, &here, checked) {
+    if let Some(package) = loaded(&sandbox, &definition.placement, &here, checked) {
         match package.placement() {
             None => here.error("this policy does not place", None, checked),
             Some(mut policy) => {
@@ -147,9 +147,11 @@ pub(super) fn settings(
     context: &Context<'_>,
     checked: &mut Checked,
 ) {
-    let Some(outline) =
-        checked.take(Outline::of(text, &checked.file).map(|read| (read, Vec::new())))
-    else {
+    let Some(outline) = checked.take(
+        Outline::of(text, &checked.file)
+            .and_then(Outline::or_faults)
+            .map(|read| (read, Vec::new())),
+    ) else {
         return;
     };
     let Some(sandbox) = sandbox(Limits::default(), context, checked) else { return };
@@ -172,7 +174,7 @@ pub(super) fn settings(
     if components.is_empty() {
         for name in builtin::names() {
             let reference = PolicyRef::Builtin(name.to_owned());
-            if let Some(package) = load(&sandbox, &reference, &here, checked)
+            if let Some(package) = loaded(&sandbox, &reference, &here, checked)
                 && package.scaling().is_some()
             {
                 packages.push((format!("builtin:{name}"), package));
@@ -204,47 +206,6 @@ pub(super) fn settings(
     checked.about = format!("a settings document, for {}", names.join(" and "));
 }
 
-/// Where in a file something belongs.
-struct Place<'a> {
-    outline: Option<&'a Outline>,
-    /// Keys and positions, joined with dots.
-    path: String,
-}
-
-impl Place<'_> {
-    fn whole() -> Place<'static> {
-        Place { outline: None, path: String::new() }
-    }
-
-    /// The same, and on from there.
-    fn finding(&self, message: &str, on: &str) -> Finding {
-        let joined = [self.path.as_str(), on];
-        let parts: Vec<&str> = joined
-            .iter()
-            .flat_map(|path| path.split('.'))
-            .filter(|part| !part.is_empty())
-            .collect();
-        let mut path = String::new();
-        for part in &parts {
-            match part.parse::<usize>() {
-                Ok(position) => path.push_str(&format!("[{position}]")),
-                Err(_) if path.is_empty() => path.push_str(part),
-                Err(_) => path.push_str(&format!(".{part}")),
-            }
-        }
-        let message =
-            if path.is_empty() { message.to_owned() } else { format!("{path}: {message}") };
-        let mut finding = Finding::error(&message);
-        finding.line = self.outline.map(|outline| outline.line(&parts));
-        finding.path = path;
-        finding
-    }
-
-    fn error(&self, message: &str, nearest: Option<&str>, checked: &mut Checked) {
-        checked.findings.push(self.finding(message, "").near(nearest));
-    }
-}
-
 fn sandbox(limits: Limits, context: &Context<'_>, checked: &mut Checked) -> Option<Sandbox> {
     match (context.sandbox)(limits) {
         Ok(sandbox) => Some(sandbox),
@@ -255,7 +216,7 @@ fn sandbox(limits: Limits, context: &Context<'_>, checked: &mut Checked) -> Opti
     }
 }
 
-fn load(
+fn loaded(
     sandbox: &Sandbox,
     named: &PolicyRef,
     here: &Place<'_>,
@@ -279,7 +240,7 @@ fn load(
                 return None;
             }
         },
-        PolicyRef::File(path) => match read(path, sandbox.limits()) {
+        PolicyRef::File(path) => match load::read(path, sandbox.limits()) {
             Ok(component) => sandbox.load(&component),
             Err(error) => {
                 here.error(&format!("cannot read {}: {error}", path.display()), None, checked);
@@ -294,15 +255,6 @@ fn load(
             None
         }
     }
-}
-
-/// Reads a component file, but no more than a byte beyond what is allowed.
-fn read(path: &Path, limits: &Limits) -> std::io::Result<Vec<u8>> {
-    use std::io::Read as _;
-    let mut component = Vec::new();
-    let most = (limits.package_bytes as u64).saturating_add(1);
-    std::fs::File::open(path)?.take(most).read_to_end(&mut component)?;
-    Ok(component)
 }
 
 /// Notes why a component is not loaded.
@@ -331,7 +283,7 @@ fn unbound(error: &BindError, here: &Place<'_>, is_alone: bool, checked: &mut Ch
         }
         BindError::Faults(faults) => {
             for fault in faults {
-                checked.findings.push(here.finding(&fault.message, &fault.path));
+                checked.findings.push(here.of_settings(fault));
             }
         }
         BindError::Call(error) => {
@@ -427,7 +379,12 @@ fn not_given(input: &Input) -> Option<(String, Option<&'static str>)> {
 
 /// Whether the columns of a placement policy can be given.
 fn placed(policy: crate::policy::ComponentPlacement, here: &Place<'_>, checked: &mut Checked) {
-    let options = Options { tick_ms: 2_000, explains: false, gateway_is_always_in_path: true };
+    let options = Options {
+        tick_ms: 2_000,
+        explains: false,
+        gateway_is_always_in_path: true,
+        ..Options::default()
+    };
     if let Err(error) = Engine::new(options, Vec::new(), Box::new(policy), None) {
         checked.has_trapped |= is_trap(error.kind);
         here.error(&error.to_string(), None, checked);

@@ -84,7 +84,11 @@ impl Kind {
 }
 
 /// What kind a file is, or why that cannot be told.
-pub(super) fn of(source: &Source) -> Result<Kind, String> {
+///
+/// # Errors
+///
+/// In a sentence, where it is of no kind that the program reads.
+pub fn of(source: &Source) -> Result<Kind, String> {
     let bytes = source.bytes.as_slice();
     let is_named = |ending: &str| source.name.ends_with(ending);
     if bytes.starts_with(b"\0asm") || is_named(".wasm") || is_named(".wat") {
@@ -101,6 +105,9 @@ pub(super) fn of(source: &Source) -> Result<Kind, String> {
         }
         Err(_) => return Err("it is neither text nor a component nor gzip".to_owned()),
     };
+    if source.path.is_none() && text.trim().is_empty() {
+        return Err("it is empty: what was to write it has written nothing".to_owned());
+    }
     if is_openb(text) {
         return Ok(Kind::Nodes);
     }

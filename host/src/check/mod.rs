@@ -4,6 +4,7 @@
 
 mod chain;
 mod kind;
+mod place;
 mod render;
 mod sarif;
 mod together;
@@ -22,7 +23,8 @@ use crate::definitions::{DefinitionError, Fault, Warning, failures, service};
 use crate::policy::{CallErrorKind, Limits, Sandbox, SandboxError};
 use crate::trace::{Trace, TraceError};
 
-pub use kind::Kind;
+pub use kind::{Kind, of as kind_of};
+pub use place::{fault_told, faults_in_settings};
 pub use sarif::sarif;
 
 /// Faults of one trace that are told; a trace is long, and its rows are usually wrong in one way.

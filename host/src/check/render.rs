@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Checked, Finding, Report, Severity, counted};
-use crate::report::{Ink, Style};
+use crate::report::{Ink, Style, plain};
 
 impl Report {
     /// As text.
@@ -14,7 +14,7 @@ impl Report {
         }
         for file in &self.unchecked {
             let told = style.paint(Ink::Alarm, "not checked:");
-            let _ = writeln!(text, "{}: {told} {}", file.file, file.message);
+            let _ = writeln!(text, "{}: {told} {}", plain(&file.file), plain(&file.message));
         }
         let _ = writeln!(text, "{}", self.counts());
         text
@@ -42,7 +42,7 @@ impl Report {
 impl Checked {
     fn render(&self, style: Style, text: &mut String) {
         for finding in &self.findings {
-            finding.render(&self.file, style, text);
+            finding.render(&plain(&self.file), style, text);
         }
         let (errors, warnings) = (self.count(Severity::Error), self.count(Severity::Warning));
         if errors == 0 {
@@ -52,10 +52,10 @@ impl Checked {
             } else {
                 format!("in order but for {}", counted(warnings, "warning"))
             };
-            let _ = writeln!(text, "{}: {about}, {order}", self.file);
+            let _ = writeln!(text, "{}: {about}, {order}", plain(&self.file));
         }
         for detail in &self.details {
-            let _ = writeln!(text, "  {}", style.paint(Ink::Faint, detail));
+            let _ = writeln!(text, "  {}", style.paint(Ink::Faint, &plain(detail)));
         }
     }
 }
@@ -71,10 +71,10 @@ impl Finding {
             Severity::Error => style.paint(Ink::Alarm, "error:"),
             Severity::Warning => style.paint(Ink::Notice, "warning:"),
         };
-        let message = crate::report::plain(&self.message);
+        let message = plain(&self.message);
         let _ = writeln!(text, "{} {weight} {message}", style.paint(Ink::Strong, &place));
         if let Some(hint) = &self.hint {
-            let _ = writeln!(text, "  {} {hint}", style.paint(Ink::Faint, "hint:"));
+            let _ = writeln!(text, "  {} {}", style.paint(Ink::Faint, "hint:"), plain(hint));
         }
     }
 }

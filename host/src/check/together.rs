@@ -11,6 +11,7 @@ use crate::definitions::Outline;
 use crate::definitions::node::Fleet;
 use crate::definitions::profile::Profile;
 use crate::definitions::service::{Read, Service};
+use crate::replay;
 
 /// Services with the text they were read from.
 pub(super) struct ServicesFile {
@@ -29,6 +30,10 @@ pub(super) struct FailuresFile {
 /// Looks at all that was read together, and adds what it finds to the files that it is about.
 pub(super) fn look(known: &Known, named: &Profile, files: &mut [Checked]) {
     let profile = known.profile.as_ref().map_or(named, |(_, profile)| profile);
+    let read = known.services.iter().flat_map(|file| &file.read.services);
+    let wanted: BTreeSet<&String> =
+        read.map(|service| service.trace.as_ref().unwrap_or(&service.name)).collect();
+    let unwanted = known.loads.iter().find(|load| !wanted.contains(load)).map(String::as_str);
     for services in &known.services {
         let mut findings = Vec::new();
         for (service, line) in services.read.services.iter().zip(&services.read.lines) {
@@ -40,7 +45,7 @@ pub(super) fn look(known: &Known, named: &Profile, files: &mut [Checked]) {
                 at.with_nodes(file, fleet, &mut findings);
             }
             if !known.loads.is_empty() {
-                at.with_load(&known.loads, &mut findings);
+                at.with_load(&known.loads, unwanted, &mut findings);
             }
         }
         add(files, &services.file, findings);
@@ -139,7 +144,7 @@ impl ServiceText<'_> {
         }
     }
 
-    fn with_load(&self, loads: &[String], findings: &mut Vec<Finding>) {
+    fn with_load(&self, loads: &[String], unwanted: Option<&str>, findings: &mut Vec<Finding>) {
         let load = self.service.trace.as_ref().unwrap_or(&self.service.name);
         if loads.contains(load) {
             return;
@@ -149,7 +154,12 @@ impl ServiceText<'_> {
             Some(nearest) => format!("no trace has the load of {load}; did you mean {nearest}?"),
             None => format!("no trace has the load of {load}"),
         };
-        findings.push(self.finding(&message, "").into_warning().near(nearest));
+        let mut finding = self.finding(&message, "").into_warning().near(nearest);
+        if let Some(other) = nearest.or(unwanted) {
+            finding.hint =
+                Some(format!("if the load of {other} is its, {}", replay::annotated(other)));
+        }
+        findings.push(finding);
     }
 }
 

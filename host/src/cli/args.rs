@@ -49,6 +49,9 @@ pub(super) enum Command {
         after_help = "Examples:\n  tidegate inspect surge.wasm\n  tidegate inspect builtin:knative -o json"
     )]
     Inspect(inspect::Inspect),
+    /// Serve models on this machine behind one address: started on the first request, scaled by policies, stopped when idle.
+    #[command(after_help = super::up::EXAMPLES)]
+    Up(Box<super::up::Arguments>),
     /// Run a recorded load through policies, in virtual time.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<Replay>),
@@ -94,6 +97,12 @@ pub(super) enum Command {
     /// Measure what a decision costs on this machine: of the built-in policies, native against sandboxed, or of a policy of yours.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),
+    /// Serve OpenAI's API without a model: made-up words, as slowly as a model would. For trying out.
+    #[command(after_help = super::fake_model::EXAMPLES)]
+    FakeModel(super::fake_model::Args),
+    /// Show what is live: services, replicas, GPUs, policies, decisions.
+    #[command(after_help = super::top::EXAMPLES)]
+    Top(super::top::Args),
     /// Make a component of a core module that clang left.
     #[command(
         after_help = "Example:\n  tidegate componentize office_hours.core.wasm -O office_hours.wasm"
@@ -140,17 +149,22 @@ pub(super) enum Command {
     Reap,
 }
 
+/// The profile where none is named.
+pub(super) const PROFILE: &str = "gpu";
+
 const REPLAY_EXAMPLES: &str = "Examples:
   tidegate replay load.csv.gz
   tidegate replay load.csv --services isvc.yaml --nodes nodes.yaml --profile knative
   tidegate replay load.csv --policies policies.yaml --report replay.html
-  tidegate replay load.csv -o json | jq .summary.cost";
+  tidegate replay load.csv -o json | jq .summary.cost
+  tidegate replay journal/                            (a journal is decided again, and held to its plans)
+  tidegate replay journal/ --policy next.wasm         (what would have happened)";
 
 /// What a replay is made of; every command that replays takes these.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Inputs {
-    /// Recorded load, CSV, plain or gzip; several are merged.
-    #[arg(required = true, value_name = "TRACE")]
+    /// Recorded load, CSV, plain or gzip; several are merged. Or one journal, a file or the folder of a live run.
+    #[arg(required = true, value_name = "TRACE|JOURNAL")]
     pub(super) traces: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) world: World,
@@ -160,7 +174,7 @@ pub(super) struct Inputs {
 #[derive(Clone, Debug, Args)]
 pub(super) struct World {
     /// Cluster settings: knative, gpu, gpu-2021, or a file with Knative's keys (a pasted ConfigMap will do).
-    #[arg(long, default_value = "gpu", value_name = "NAME|FILE")]
+    #[arg(long, default_value = PROFILE, value_name = "NAME|FILE")]
     pub(super) profile: String,
     /// The chain of policies and their settings; the three built-in ones if not given.
     #[arg(long, value_name = "FILE")]
@@ -177,6 +191,9 @@ pub(super) struct World {
     /// Failures to play: nodes lost, starts that fail.
     #[arg(long, value_name = "FILE")]
     pub(super) faults: Option<PathBuf>,
+    /// Let idle replicas leave where requests wait for a service that finds no place, as `tidegate up` does.
+    #[arg(long)]
+    pub(super) make_room: bool,
     /// Any word: all randomness comes from it.
     #[arg(long, default_value = "tide", value_name = "WORD")]
     pub(super) seed: String,
@@ -201,9 +218,13 @@ pub(super) struct Replay {
     /// Write a page with plots.
     #[arg(long, value_name = "FILE.html")]
     pub(super) report: Option<PathBuf>,
-    /// Write down what was seen and planned, step by step.
-    #[arg(long, value_name = "FILE.jsonl")]
+    /// Write down what was seen and planned, step by step: lines of JSON, or, in a file that ends in .tgj, compressed.
+    #[arg(long, value_name = "FILE.jsonl|FILE.tgj")]
     pub(super) journal: Option<PathBuf>,
+    /// Of a journal: what would have happened with this in place, a profile, a policies file or a component, as for `tidegate compare`;
+    /// the recorded requests are simulated with both.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(super) policy: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -221,12 +242,18 @@ pub(super) enum Trace {
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
+    /// Make a trace of the requests in a live run's journal.
+    #[command(after_help = super::trace::export::EXAMPLES)]
+    Export(super::trace::export::Arguments),
     /// Make a trace of what others recorded: Prometheus, access logs, public traces.
     #[command(after_help = super::trace::convert::EXAMPLES)]
     Convert(Box<super::trace::convert::Arguments>),
     /// Make a trace of a load that is described: steps, bursts, flash crowds, days.
     #[command(after_help = super::trace::synth::EXAMPLES)]
     Synth(Box<super::trace::synth::Arguments>),
+    /// Send recorded load to a running server, each request at its time.
+    #[command(after_help = super::trace::play::EXAMPLES)]
+    Play(Box<super::trace::play::Arguments>),
 }
 
 const BENCH_EXAMPLES: &str = "Examples:

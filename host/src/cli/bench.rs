@@ -66,7 +66,9 @@ fn policy(named: &str, args: &args::Bench, terminal: &Terminal) -> Result<(), Fa
         Output::Text => measured.render(),
         Output::Json => serde_json::to_string_pretty(&measured).expect("every key is text") + "\n",
     })?;
-    let failed = measured.decisions.iter().find_map(|one| one.failure.as_ref());
+    let of_places = measured.places.iter().map(|one| &one.failure);
+    let failed =
+        measured.decisions.iter().map(|one| &one.failure).chain(of_places).find_map(Option::as_ref);
     failed.map_or(Ok(()), |failure| {
         Err(Failure::plain(Exit::Policy, format!("{named} failed: {failure}")))
     })
@@ -90,7 +92,7 @@ fn cannot_measure(named: &str, error: &MeasureError) -> Failure {
         MeasureError::Load(_) | MeasureError::Init(_) | MeasureError::Bind(BindError::Call(_)) => {
             Exit::Policy
         }
-        MeasureError::DoesNotScale | MeasureError::Bind(BindError::Faults(_)) => Exit::Input,
+        MeasureError::Bind(BindError::Faults(_)) => Exit::Input,
         MeasureError::Folder(_) => Exit::Environment,
     };
     let failure = Failure::new(exit, format!("cannot measure {named}"), error);
@@ -105,7 +107,6 @@ fn cannot_measure(named: &str, error: &MeasureError) -> Failure {
         }
         MeasureError::Bind(BindError::Call(_))
         | MeasureError::Init(_)
-        | MeasureError::DoesNotScale
         | MeasureError::Folder(_) => failure,
     }
 }

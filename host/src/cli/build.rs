@@ -44,6 +44,8 @@ pub(super) fn run(args: &Build, terminal: &Terminal) -> Result<(), Failure> {
     let to = to.strip_prefix(".").unwrap_or(&to);
     put(to, &built.component)?;
     terminal.print(&match args.output {
+        // The result is the file.
+        Output::Text if terminal.is_quiet() => String::new(),
         Output::Text => text(to, &facts),
         Output::Json => {
             let mut document = serde_json::to_value(&facts).expect("every key is text");

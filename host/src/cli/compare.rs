@@ -1,23 +1,27 @@
 //! `tidegate compare`: replays one load twice, side by side, and tells how the two differ.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::ScopedJoinHandle;
 
 use clap::ValueEnum;
 use indicatif::ProgressBar;
 
-use super::args::{Inputs, World};
+use super::args::{Inputs, Output, World};
 use super::failure::{Exit, Failure};
+use super::inputs;
+use super::journal;
 use super::output::{Terminal, write_file};
-use super::{inputs, policies};
+use super::suites::Maker;
+use crate::again::recorded::Recorded;
+use crate::compare::side::{self, NamedSide, SideError};
 use crate::compare::{Comparison, Gate, Parting, Stand, Trail};
-use crate::definitions::policies::{PoliciesDefinition, PolicyRef};
-use crate::engine::{Action, Engine, Observation, PLACEMENT, Plan, TargetId};
+use crate::definitions::policies::PoliciesDefinition;
+use crate::engine::{Action, Engine, Observation, Plan, TargetId};
 use crate::ledger::{Outcome, UNPLACED};
-use crate::policy::{Limits, builtin, load};
-use crate::replay::{Policies, Replay, ReplayError};
+use crate::replay::{Replay, ReplayError};
 use crate::report::{self, Style};
+use crate::suite::chain::{Chain, Recordings};
 use crate::time::Time;
 
 pub(super) const EXAMPLES: &str = "A and B are each a profile (a built-in name or a file), a policies file, or a component (a .wasm file, or builtin:NAME),
@@ -83,27 +87,13 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<(), Failure> {
             })
         })
         .collect::<Result<_, Failure>>()?;
-    let sides = [Side::read(&args.a, args)?, Side::read(&args.b, args)?];
+    // One sandbox for both, which differs only where their limits do: each reserves gigabytes of addresses.
+    let maker = Maker::default();
+    let sides = [Side::read(&args.a, args, &maker)?, Side::read(&args.b, args, &maker)?];
     let bar = terminal.progress(Some(0));
-    let [a, b] = both(&sides, |side| side.run(&bar))?;
-    bar.finish_and_clear();
-    warn(&a.outcome, &b.outcome, terminal);
-    services_are_there(&gates, &a.outcome)?;
-
-    let parting = match a.trail.parting(&b.trail) {
-        None => None,
-        Some((at, target)) => {
-            let bar = terminal.progress(None);
-            bar.set_message("looking at where they part");
-            let [one, other] = both(&sides, |side| side.stand(at, target))?;
-            bar.finish_and_clear();
-            Some(Parting::of(Time(a.outcome.setup.start_ms), at, one, other))
-        }
-    };
-    let comparison =
-        Comparison::of([(sides[0].name, &a.outcome), (sides[1].name, &b.outcome)], parting, &gates);
+    let Compared { comparison, a, b } = compared(&sides, &gates, &bar, terminal)?;
     if let Some(path) = &args.report {
-        write_file(path, &report::comparison_page(&comparison, &a.outcome, &b.outcome))?;
+        write_file(path, &report::comparison_page(&comparison, &a, &b))?;
     }
     let style = Style { colour: terminal.has_colors, width: terminal.width() };
     terminal.print(&match args.output {
@@ -114,15 +104,92 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<(), Failure> {
     if let Some(path) = &args.report {
         terminal.remark(&format!("report: {}\n", path.display()));
     }
-    policies_decided([("A", &a.outcome), ("B", &b.outcome)])?;
+    policies_decided([("A", &a), ("B", &b)])?;
     if comparison.has_passed() { Ok(()) } else { Err(Failure::of_checks()) }
+}
+
+/// The requests of a journal.
+pub(super) struct Recording {
+    pub(super) recorded: Arc<Recorded>,
+    /// The journal, as it was named.
+    pub(super) shown: String,
+}
+
+/// Runs the requests of a journal twice: with `chain`, which decided then, and with what `other` names in its place.
+pub(super) fn recorded(
+    then: &Recording,
+    chain: PoliciesDefinition,
+    other: &str,
+    world: &World,
+    output: Output,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let (changed, theirs) = named_over(other, world, None, chain.clone())?;
+    let maker = Maker::default();
+    let of = |name, world, chain| {
+        let chain = maker.loaded(chain)?;
+        Ok::<_, Failure>(Side { name, load: Offered::Recorded(then, world), chain })
+    };
+    let sides = [of("then", world.clone(), chain)?, of(other, changed, theirs)?];
+    let bar = terminal.progress(Some(0));
+    let compared = compared(&sides, &[], &bar, terminal)?;
+    let style = Style { colour: terminal.has_colors, width: terminal.width() };
+    terminal.print(&match output {
+        Output::Text => report::comparison(&compared.comparison, false, style),
+        Output::Json => {
+            let text = serde_json::to_string_pretty(&compared.comparison);
+            text.expect("every key is text") + "\n"
+        }
+    })?;
+    policies_decided([("A", &compared.a), ("B", &compared.b)])
+}
+
+/// Where a side's load is from.
+enum Offered<'a> {
+    Files(Inputs),
+    /// A journal, with what is said of the world beside what that says itself.
+    Recorded(&'a Recording, World),
 }
 
 /// One of the two, as its arguments have it.
 struct Side<'a> {
     name: &'a str,
-    inputs: Inputs,
-    chain: PoliciesDefinition,
+    load: Offered<'a>,
+    chain: Chain,
+}
+
+/// Both runs, and how they differ.
+struct Compared {
+    comparison: Comparison,
+    a: Outcome,
+    b: Outcome,
+}
+
+/// Runs both sides and looks at where they part.
+fn compared(
+    sides: &[Side<'_>; 2],
+    gates: &[Gate],
+    bar: &ProgressBar,
+    terminal: &Terminal,
+) -> Result<Compared, Failure> {
+    let [a, b] = both(sides, |side| side.run(bar))?;
+    bar.finish_and_clear();
+    warn(&a.outcome, &b.outcome, terminal);
+    services_are_there(gates, &a.outcome)?;
+
+    let parting = match a.trail.parting(&b.trail) {
+        None => None,
+        Some((at, target)) => {
+            let bar = terminal.progress(None);
+            bar.set_message("looking at where they part");
+            let [one, other] = both(sides, |side| side.stand(at, target))?;
+            bar.finish_and_clear();
+            Some(Parting::of(Time(a.outcome.setup.start_ms), at, one, other))
+        }
+    };
+    let comparison =
+        Comparison::of([(sides[0].name, &a.outcome), (sides[1].name, &b.outcome)], parting, gates);
+    Ok(Compared { comparison, a: a.outcome, b: b.outcome })
 }
 
 /// What a side's run came to.
@@ -147,64 +214,72 @@ fn both<T: Send>(
     })
 }
 
-/// What a part of a side's name stands for.
-enum Part {
-    Profile,
-    Policies,
-    Component(PolicyRef),
-}
-
 /// What `name` changes of `world`, and the chain of policies that this comes to.
 pub(super) fn named(
     name: &str,
     world: &World,
     stage: Option<&str>,
 ) -> Result<(World, PoliciesDefinition), Failure> {
-    let mut world = world.clone();
-    let mut components = Vec::new();
-    let (mut has_profile, mut has_policies) = (false, false);
-    let twice = |what: &str| {
-        Failure::plain(Exit::Input, format!("{name} names {what} twice"))
-            .hint("a profile, a policies file and components may stand beside each other, the first two once each")
-    };
-    for part in name.split(',').map(str::trim) {
-        match kind(part)? {
-            Part::Profile if has_profile => return Err(twice("a profile")),
-            Part::Policies if has_policies => return Err(twice("a policies file")),
-            Part::Profile => {
-                has_profile = true;
-                part.clone_into(&mut world.profile);
-            }
-            Part::Policies => {
-                has_policies = true;
-                world.policies = Some(PathBuf::from(part));
-            }
-            Part::Component(policy) => components.push(policy),
+    let chain = inputs::chain(world)?;
+    named_over(name, world, stage, chain)
+}
+
+/// The same where `chain` stands if the name has no policies file.
+fn named_over(
+    name: &str,
+    world: &World,
+    stage: Option<&str>,
+    chain: PoliciesDefinition,
+) -> Result<(World, PoliciesDefinition), Failure> {
+    let refused = |error: SideError| {
+        let failure = Failure::new(Exit::Input, error.to_string(), &error).without_first_cause();
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
         }
+    };
+    let named = NamedSide::of(name).map_err(refused)?;
+    let mut world = world.clone();
+    if let Some(profile) = named.profile {
+        world.profile = profile;
     }
-    let mut chain = inputs::chain(&world)?;
-    for policy in components {
-        put_in_place(&mut chain, policy, stage)?;
+    let has_policies = named.policies.is_some();
+    if has_policies {
+        world.policies = named.policies;
+    }
+    let mut chain = if has_policies { inputs::chain(&world)? } else { chain };
+    for policy in named.components {
+        side::put_in_place(&mut chain, policy, stage).map_err(refused)?;
     }
     Ok((world, chain))
 }
 
 impl<'a> Side<'a> {
-    fn read(name: &'a str, args: &Args) -> Result<Side<'a>, Failure> {
-        let (world, chain) = named(name, &args.world, args.stage.as_deref())?;
-        Ok(Side { name, inputs: Inputs { traces: args.traces.clone(), world }, chain })
+    fn read(name: &'a str, args: &Args, maker: &Maker) -> Result<Side<'a>, Failure> {
+        let (world, definition) = named(name, &args.world, args.stage.as_deref())?;
+        let chain = maker.loaded(definition)?;
+        let load = Offered::Files(Inputs { traces: args.traces.clone(), world });
+        Ok(Side { name, load, chain })
     }
 
     fn replay(&self) -> Result<Replay, Failure> {
-        let setting = inputs::read(&self.inputs)?;
-        let policies: Policies = policies::load(&self.chain)?;
-        Replay::new(setting, policies).map_err(|error| self.cannot(&error))
+        let setting = match &self.load {
+            Offered::Files(inputs) => inputs::read(inputs)?,
+            Offered::Recorded(then, world) => journal::setting(then, world)?,
+        };
+        Replay::new(setting, self.chain.policies(&Recordings::new()))
+            .map_err(|error| self.cannot(&error))
     }
 
     fn cannot(&self, error: &ReplayError) -> Failure {
-        let traces: Vec<String> =
-            self.inputs.traces.iter().map(|path| path.display().to_string()).collect();
-        inputs::cannot_replay(&format!("{} with {}", traces.join(", "), self.name), error)
+        let (traces, world): (Vec<String>, &World) = match &self.load {
+            Offered::Files(inputs) => (
+                inputs.traces.iter().map(|path| path.display().to_string()).collect(),
+                &inputs.world,
+            ),
+            Offered::Recorded(then, world) => (vec![then.shown.clone()], world),
+        };
+        inputs::cannot_replay(&format!("{} with {}", traces.join(", "), self.name), world, error)
     }
 
     /// Runs it to its end.
@@ -256,76 +331,6 @@ fn touches(plan: &Plan, target: TargetId) -> bool {
     };
     plan.changes.iter().any(|change| change.target == target)
         || plan.actions.iter().any(is_acted_on)
-}
-
-/// What `part` of a side's name stands for, by its content.
-fn kind(part: &str) -> Result<Part, Failure> {
-    if let Some(name) = part.strip_prefix("builtin:") {
-        let known: Vec<&str> = builtin::names().collect();
-        if !known.contains(&name) {
-            return Err(Failure::plain(Exit::Input, format!("no policy {name} is built in"))
-                .hint(format!("there are {}", known.join(", "))));
-        }
-        return Ok(Part::Component(PolicyRef::Builtin(name.to_owned())));
-    }
-    if tidegate_settings::profile(part).is_some() || !Path::new(part).exists() {
-        // Where there is neither, who reads profiles says so, with the nearest name.
-        return Ok(Part::Profile);
-    }
-    let mut begins = Vec::new();
-    std::fs::File::open(part)
-        .and_then(|file| file.take(1 << 20).read_to_end(&mut begins))
-        .map_err(|error| Failure::new(Exit::Input, format!("cannot read {part}"), &error))?;
-    if begins.starts_with(b"\0asm") {
-        return Ok(Part::Component(PolicyRef::File(PathBuf::from(part))));
-    }
-    let is_policies = String::from_utf8_lossy(&begins).lines().any(|line| {
-        let value = line.strip_prefix("kind:").map(|rest| rest.split('#').next().unwrap_or(rest));
-        value.is_some_and(|value| value.trim().trim_matches(['"', '\'']) == "Policies")
-    });
-    Ok(if is_policies { Part::Policies } else { Part::Profile })
-}
-
-/// Puts a component in the place of a stage, whose name and settings stay.
-fn put_in_place(
-    chain: &mut PoliciesDefinition,
-    policy: PolicyRef,
-    stage: Option<&str>,
-) -> Result<(), Failure> {
-    if stage == Some(PLACEMENT) {
-        chain.placement = policy;
-        return Ok(());
-    }
-    let own = match &policy {
-        PolicyRef::Builtin(name) => name.clone(),
-        PolicyRef::File(path) => {
-            path.file_stem().unwrap_or_default().to_string_lossy().replace('_', "-")
-        }
-    };
-    let named = |name: &str| chain.scaling.iter().position(|stage| stage.name == name);
-    let at = match stage {
-        None if !scales(&policy, &chain.limits) => {
-            chain.placement = policy;
-            return Ok(());
-        }
-        None => named(&own).unwrap_or(0),
-        Some(name) => named(name).ok_or_else(|| {
-            let names: Vec<&str> = chain.scaling.iter().map(|stage| stage.name.as_str()).collect();
-            Failure::plain(Exit::Input, format!("there is no stage {name}"))
-                .hint(format!("there are {} and {PLACEMENT}", names.join(", ")))
-        })?,
-    };
-    chain.scaling[at].policy = policy;
-    Ok(())
-}
-
-/// Whether a component scales. Of one that cannot be used, loading says why.
-fn scales(policy: &PolicyRef, limits: &Limits) -> bool {
-    let check = |bytes: &[u8]| load::scales(bytes, limits).unwrap_or(true);
-    match policy {
-        PolicyRef::Builtin(name) => builtin::builtin(name).is_none_or(check),
-        PolicyRef::File(path) => std::fs::read(path).map_or(true, |bytes| check(&bytes)),
-    }
 }
 
 /// Says what people should know of the input; what both have to say, once.

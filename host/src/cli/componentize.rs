@@ -1,5 +1,7 @@
 //! `tidegate componentize`: a core module becomes a component.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -7,6 +9,9 @@ use clap::Args;
 use super::failure::{Exit, Failure};
 use super::output::Terminal;
 use crate::policy::wrap;
+
+/// The largest core module that is read, debug information included. What never ends, as a device, is read no further.
+const LARGEST: u64 = 64 << 20;
 
 #[derive(Debug, Args)]
 pub(super) struct Componentize {
@@ -19,8 +24,15 @@ pub(super) struct Componentize {
 
 pub(super) fn run(args: &Componentize, terminal: &Terminal) -> Result<(), Failure> {
     let shown = args.module.display();
-    let module = std::fs::read(&args.module)
+    let mut module = Vec::new();
+    File::open(&args.module)
+        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut module))
         .map_err(|error| Failure::new(Exit::Input, format!("cannot read {shown}"), &error))?;
+    if module.len() as u64 > LARGEST {
+        let size = crate::policy::size(LARGEST);
+        let what = format!("cannot read {shown}: it has more than {size}, which no policy needs");
+        return Err(Failure::plain(Exit::Input, what));
+    }
     let component = wrap::componentize(&module).map_err(|error| {
         let failure =
             Failure::new(Exit::Input, format!("cannot make a component of {shown}"), &error);

@@ -10,7 +10,7 @@ pub(super) enum Exit {
     Check = 1,
     /// The command line, a file or a trace is not as it must be.
     Input = 2,
-    /// A policy trapped, overran its limits, or could not be loaded.
+    /// A policy trapped, overran its limits, or breaks the rules for components.
     Policy = 3,
     /// The file system or a connection would not; trying again may help.
     Environment = 4,
@@ -63,6 +63,14 @@ impl Failure {
         (self.exit, told, self.hint)
     }
 
+    /// The same without the cause that `what` tells already.
+    pub(super) fn without_first_cause(mut self) -> Failure {
+        if !self.causes.is_empty() {
+            self.causes.remove(0);
+        }
+        self
+    }
+
     /// The same, with what to do about it.
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = Some(hint.into());
@@ -85,15 +93,27 @@ impl Failure {
         if self.what.is_empty() {
             return String::new();
         }
-        let mut text = format!("error: {}\n", printable(&self.what));
+        let mut text = format!("error: {}\n", printable(&cut(&self.what)));
         for cause in &self.causes {
-            let _ = writeln!(text, "cause: {}", printable(cause).replace('\n', "\n       "));
+            let _ = writeln!(text, "cause: {}", printable(&cut(cause)).replace('\n', "\n       "));
         }
         if let Some(hint) = &self.hint {
-            let _ = writeln!(text, " hint: {}", printable(hint).replace('\n', "\n       "));
+            let _ = writeln!(text, " hint: {}", printable(&cut(hint)).replace('\n', "\n       "));
         }
         text
     }
+}
+
+/// The longest line of a message: what goes on beyond it is somebody's input, repeated.
+const LONGEST: usize = 1_000;
+
+/// A message with its longest lines cut.
+fn cut(text: &str) -> String {
+    let line = |line: &str| match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Text from files and policies without the control characters that a terminal would obey.
@@ -121,5 +141,7 @@ mod tests {
          hint: look again
         ");
         assert_eq!(failure.code(), 2);
+        let long = Failure::plain(Exit::Input, "x".repeat(5_000) + "\nshort");
+        assert_eq!(long.render().chars().count(), "error: ".len() + 1_001 + "\nshort\n".len());
     }
 }

@@ -58,7 +58,7 @@ pub(super) struct Args {
     /// The most requests a second of a part of a load.
     #[arg(long, default_value_t = 20.0, value_name = "RATE")]
     highest_rate: f64,
-    /// Where the smallest is written to.
+    /// Where the smallest is written to; a number is added where something has that name.
     #[arg(short = 'O', long, default_value = "found.suite.yaml", value_name = "FILE.yaml")]
     out: PathBuf,
     /// What to print.
@@ -68,12 +68,6 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<(), Failure> {
     let expectations = expectations(args)?;
-    if args.out.exists() {
-        let what = format!("{} is there already", args.out.display());
-        return Err(
-            Failure::plain(Exit::Input, what).hint("name another file with -O, or move it away")
-        );
-    }
     if !(args.highest_rate.is_finite() && args.highest_rate > 0.0) || args.longest.us() < 1_000_000
     {
         let what = format!(
@@ -111,7 +105,8 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<(), Failure> {
             ),
         });
     };
-    let written = write_case(args, &world, chain.definition(), &given, &found)?;
+    let out = free(&args.out);
+    let written = write_case(args, &out, &world, chain.definition(), &given, &found)?;
     terminal.print(&match args.output {
         super::args::Output::Json => json_text(&json!({
             "found": {
@@ -153,7 +148,8 @@ fn texts(expectations: &[Expectation]) -> Vec<&str> {
 /// The services and nodes that tries may be about, and the faults that each of them has.
 fn ground(args: &Args, world: &World) -> Result<(Ground, Faults), Failure> {
     let nothing = Load { services: Vec::new(), end_us: 0, items: Box::new(std::iter::empty()) };
-    let Setting { services, fleet, faults, .. } = inputs::world(world, nothing, Vec::new())?;
+    let Setting { services, fleet, faults, .. } =
+        inputs::world(world, &inputs::Own::default(), nothing, Vec::new())?;
     let mut services: Vec<String> =
         services.into_iter().map(|service| service.trace.unwrap_or(service.name)).collect();
     services.sort();
@@ -170,11 +166,11 @@ fn ground(args: &Args, world: &World) -> Result<(Ground, Faults), Failure> {
 /// Runs a try to its end.
 fn play(tried: &Try, world: &World, chain: &Chain) -> Result<Outcome, Failure> {
     let load = tried.load.load(&Seed::new(&world.seed));
-    let mut setting = inputs::world(world, load, Vec::new())?;
+    let mut setting = inputs::world(world, &inputs::Own::default(), load, Vec::new())?;
     setting.faults.faults.extend(tried.faults.faults.iter().cloned());
     // Nobody reads the reasons.
     setting.explains = false;
-    let cannot = |error| inputs::cannot_replay("a load that was made up", &error);
+    let cannot = |error| inputs::cannot_replay("a load that was made up", world, &error);
     let replay = Replay::new(setting, chain.policies(&Recordings::new())).map_err(cannot)?;
     replay.run(None, &mut |_| {}).map_err(cannot)
 }
@@ -197,15 +193,28 @@ fn breach(outcome: &Outcome, expectations: &[Expectation]) -> Option<Breach> {
     })
 }
 
+/// `out`, or the first of its name with a number that nothing has yet: what earlier hunts found stays.
+fn free(out: &Path) -> PathBuf {
+    let name = out.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let endings = [".suite.yaml", ".suite.yml", ".yaml", ".yml"];
+    let ending = endings.into_iter().find(|ending| name.ends_with(ending)).unwrap_or("");
+    let stem = &name[..name.len() - ending.len()];
+    let others = (2..).map(|nth: u64| out.with_file_name(format!("{stem}-{nth}{ending}")));
+    let mut all = std::iter::once(out.to_owned()).chain(others);
+    let is_free = |path: &PathBuf| !path.exists() && !path.with_extension("faults.yaml").exists();
+    all.find(is_free).expect("numbers do not end")
+}
+
 /// Writes what was found as a suite, and its faults beside it. Gives the files.
 fn write_case(
     args: &Args,
+    out: &Path,
     world: &World,
     chain: &PoliciesDefinition,
     given: &Faults,
     found: &Found,
 ) -> Result<Vec<String>, Failure> {
-    let folder = args.out.parent().unwrap_or(Path::new(""));
+    let folder = out.parent().unwrap_or(Path::new(""));
     // Paths in a suite are relative to it.
     let path = |path: &Path| -> Result<String, Failure> {
         if folder == Path::new("") {
@@ -255,7 +264,7 @@ fn write_case(
     let mut faults = given.faults.clone();
     faults.extend(found.smallest.faults.faults.iter().cloned());
     if !faults.is_empty() {
-        let beside = args.out.with_extension("faults.yaml");
+        let beside = out.with_extension("faults.yaml");
         let faults = flow(&json!(faults));
         write_file(&beside, &format!("faults: {faults}\n"))?;
         let name = beside.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -264,8 +273,8 @@ fn write_case(
     }
     let _ =
         writeln!(text, "    expect: [{}]\n    snapshot: false", flow(&json!(found.breach.promise)));
-    write_file(&args.out, &text)?;
-    written.insert(0, args.out.display().to_string());
+    write_file(out, &text)?;
+    written.insert(0, out.display().to_string());
     Ok(written)
 }
 

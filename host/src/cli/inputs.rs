@@ -12,6 +12,7 @@ use crate::definitions::node::Fleet;
 use crate::definitions::policies::PoliciesDefinition;
 use crate::definitions::profile::Profile;
 use crate::definitions::service;
+use crate::definitions::suite::Inline;
 use crate::definitions::{Warning, failures};
 use crate::replay::{Load, Policies, ReplayError, Setting};
 use crate::seed::Seed;
@@ -31,11 +32,24 @@ pub(super) fn read(args: &Inputs) -> Result<Setting, Failure> {
     let load = Merged::open(&args.traces, &seed).map_err(|error| {
         Failure::new(Exit::Input, format!("cannot replay {}", traces.join(", ")), &error)
     })?;
-    world(&args.world, (&load).into(), traces)
+    world(&args.world, &Own::default(), (&load).into(), traces)
+}
+
+/// Documents that stand where files could be named.
+#[derive(Default)]
+pub(super) struct Own<'a> {
+    pub(super) services: Option<&'a Inline>,
+    pub(super) nodes: Option<&'a Inline>,
+    pub(super) profile: Option<&'a Inline>,
 }
 
 /// The same around a load that is already there; `traces` says how that is named.
-pub(super) fn world(args: &World, load: Load, traces: Vec<String>) -> Result<Setting, Failure> {
+pub(super) fn world(
+    args: &World,
+    own: &Own<'_>,
+    load: Load,
+    traces: Vec<String>,
+) -> Result<Setting, Failure> {
     let input = |what: String| {
         move |error: &(dyn std::error::Error + 'static)| Failure::new(Exit::Input, what, error)
     };
@@ -47,27 +61,40 @@ pub(super) fn world(args: &World, load: Load, traces: Vec<String>) -> Result<Set
             &mut warnings,
         ),
     };
-    let services = match &args.services {
-        None => Vec::new(),
-        Some(path) => {
+    let services = match (own.services, &args.services) {
+        (None, None) => Vec::new(),
+        (Some(own), _) => {
+            let read = service::parse(&own.text, &own.file, &catalogue)
+                .map_err(|error| input(cannot_use("services", own))(&error))?;
+            warnings.extend(read.warnings.iter().map(ToString::to_string));
+            read.services
+        }
+        (None, Some(path)) => {
             let read = service::read(path, &catalogue)
                 .map_err(|error| input(cannot_read("services", path))(&error))?;
             warnings.extend(read.warnings.iter().map(ToString::to_string));
             read.services
         }
     };
-    let fleet = match &args.nodes {
-        None => Fleet::builtin(),
-        Some(path) => told(
+    let fleet = match (own.nodes, &args.nodes) {
+        (None, None) => Fleet::builtin(),
+        (Some(own), _) => told(
+            Fleet::parse(&own.text, &own.file)
+                .map_err(|error| input(cannot_use("nodes", own))(&error))?,
+            &mut warnings,
+        ),
+        (None, Some(path)) => told(
             Fleet::read(path).map_err(|error| input(cannot_read("nodes", path))(&error))?,
             &mut warnings,
         ),
     };
-    let profile = told(
-        Profile::find(&args.profile)
-            .map_err(|error| input(format!("cannot use the profile {}", args.profile))(&error))?,
-        &mut warnings,
-    );
+    let profile = match own.profile {
+        None => Profile::find(&args.profile)
+            .map_err(|error| input(format!("cannot use the profile {}", args.profile))(&error)),
+        Some(own) => Profile::parse(&own.text, &own.file)
+            .map_err(|error| input(cannot_use("profile", own))(&error)),
+    };
+    let profile = told(profile?, &mut warnings);
     let faults = match &args.faults {
         None => Faults::default(),
         Some(path) => {
@@ -86,6 +113,7 @@ pub(super) fn world(args: &World, load: Load, traces: Vec<String>) -> Result<Set
         start: start(args.start.as_deref())?,
         until_ms: until(args.until.as_deref())?,
         explains: true,
+        makes_room: args.make_room,
         warnings,
     })
 }
@@ -105,7 +133,7 @@ pub(super) fn chain(args: &World) -> Result<PoliciesDefinition, Failure> {
 }
 
 /// Why a replay of `named` cannot be, or cannot go on.
-pub(super) fn cannot_replay(named: &str, error: &ReplayError) -> Failure {
+pub(super) fn cannot_replay(named: &str, world: &World, error: &ReplayError) -> Failure {
     let exit = match error {
         ReplayError::Placement(_) => Exit::Policy,
         ReplayError::Bind(error) => policies::exit_of(error),
@@ -115,7 +143,7 @@ pub(super) fn cannot_replay(named: &str, error: &ReplayError) -> Failure {
         | ReplayError::Load(_) => Exit::Input,
     };
     let faults = match error {
-        ReplayError::Bind(error) => policies::faults_of(error),
+        ReplayError::Bind(error) => policies::faults_of(error, world.policies.as_deref()),
         ReplayError::Placement(_)
         | ReplayError::LoadTwice { .. }
         | ReplayError::Limits(_)
@@ -131,25 +159,18 @@ fn told<T>((read, noted): (T, Vec<Warning>), warnings: &mut Vec<String>) -> T {
     read
 }
 
-fn cannot_read(what: &str, path: &Path) -> String {
-    format!("cannot read the {what} in {}", path.display())
+fn cannot_use(what: &str, own: &Inline) -> String {
+    format!("cannot use the {what} in {}", own.file)
 }
 
-/// A moment as people write it: RFC 3339, a day, or a day with a time, in UTC where no offset is given; 1970 or later.
-pub(super) fn calendar(text: &str) -> Option<Time> {
-    let zoned = text.parse::<jiff::Timestamp>();
-    let civil = || {
-        let moment = text.parse::<jiff::civil::DateTime>()?;
-        jiff::tz::TimeZone::UTC.to_timestamp(moment)
-    };
-    let at = zoned.or_else(|_| civil()).ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
-    at.map(Time)
+fn cannot_read(what: &str, path: &Path) -> String {
+    format!("cannot read the {what} in {}", path.display())
 }
 
 /// When the trace begins.
 pub(super) fn start(text: Option<&str>) -> Result<Time, Failure> {
     let Some(text) = text else { return Ok(Time::TRACE_START) };
-    calendar(text).ok_or_else(|| {
+    Time::of_calendar(text).ok_or_else(|| {
         Failure::plain(
             Exit::Input,
             format!("--start is {text}, expected a time of day and year, 1970 or later"),

@@ -8,9 +8,11 @@ mod compare;
 mod componentize;
 mod docs;
 mod failure;
+mod fake_model;
 mod fuzz;
 mod inputs;
 mod inspect;
+mod journal;
 mod logs;
 mod new;
 mod output;
@@ -21,7 +23,9 @@ mod replay;
 mod review;
 mod suites;
 mod test;
+mod top;
 mod trace;
+mod up;
 mod why;
 
 use std::process::ExitCode;
@@ -39,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::New(args) => new::run(&args, &terminal),
         Command::Build(args) => build::run(&args, &terminal),
         Command::Inspect(args) => inspect::run(&args, &terminal),
+        Command::Up(args) => up::run(&args, &terminal),
         Command::Replay(args) => replay::run(&args, &terminal),
         Command::Compare(args) => compare::run(&args, &terminal),
         Command::Why(args) => why::run(&args, &terminal),
@@ -53,10 +58,14 @@ pub fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::run(&args, &terminal),
         Command::Parity(args) => parity::run(&args, &terminal),
         Command::Trace(Trace::Convert(args)) => trace::convert::run(&args, &terminal),
+        Command::Trace(Trace::Export(args)) => trace::export::run(&args, &terminal),
         Command::Trace(Trace::Synth(args)) => trace::synth::run(&args, &terminal),
+        Command::Trace(Trace::Play(args)) => trace::play::run(&args, &terminal),
         Command::Logs(args) => logs::run(&args, &terminal),
         Command::Bench(args) => bench::run(&args, &terminal),
         Command::Componentize(args) => componentize::run(&args, &terminal),
+        Command::FakeModel(args) => fake_model::run(&args, &terminal),
+        Command::Top(args) => top::run(&args, &terminal),
         Command::Man(args) => docs::man(&args, &terminal),
         Command::Docs(args) => docs::docs(&args, &terminal),
         Command::Check(args) => check::run(&args, &terminal),

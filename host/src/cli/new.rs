@@ -41,6 +41,10 @@ pub(super) fn run(args: &New, terminal: &Terminal) -> Result<(), Failure> {
             NewError::Name { .. } | NewError::Write { .. } => failure,
         }
     })?;
+    // The result is the folder.
+    if terminal.is_quiet() {
+        return Ok(());
+    }
     let name = args.folder.file_name().unwrap_or_default().to_string_lossy();
     terminal.print(&format!(
         "{} began with the template {}: {}.\n\n\

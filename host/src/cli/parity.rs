@@ -13,7 +13,7 @@ use super::failure::{Exit, Failure};
 use super::output::Terminal;
 use super::policies;
 use crate::definitions::policies::PoliciesDefinition;
-use crate::parity::{self, Chain, Held, Kind, PlayError, RowDifference};
+use crate::parity::{self, Held, HeldChain, Kind, PlayError, RowDifference};
 use crate::report::grouped;
 use crate::report::numbers::plain;
 
@@ -54,7 +54,11 @@ pub(super) fn run(args: &Parity, terminal: &Terminal) -> Result<(), Failure> {
     let mut held = Vec::with_capacity(recordings.len());
     for recording in &recordings {
         bar.set_message(recording.name().to_owned());
-        held.push(recording.hold(&chain).map_err(|error| cannot_play(&error))?);
+        held.push(
+            recording
+                .hold(&chain)
+                .map_err(|error| cannot_play(&error, args.policies.as_deref()))?,
+        );
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -67,9 +71,9 @@ pub(super) fn run(args: &Parity, terminal: &Terminal) -> Result<(), Failure> {
 }
 
 /// The policies that are held to the recordings, and what to call them.
-fn chain(args: &Parity) -> Result<(Chain, String), Failure> {
+fn chain(args: &Parity) -> Result<(HeldChain, String), Failure> {
     if args.native {
-        return Ok((Chain::native(), "native".to_owned()));
+        return Ok((HeldChain::native(), "native".to_owned()));
     }
     match &args.policies {
         None => Ok((policies::chain(&PoliciesDefinition::builtin())?, "sandboxed".to_owned())),
@@ -96,9 +100,11 @@ fn cannot_read(faults: &[parity::ReadError]) -> Failure {
     Failure::plain(Exit::Input, "cannot read the recordings").causes(told.chain(more))
 }
 
-fn cannot_play(error: &PlayError) -> Failure {
+fn cannot_play(error: &PlayError, file: Option<&std::path::Path>) -> Failure {
     let (exit, faults) = match error {
-        PlayError::Bind { source, .. } => (policies::exit_of(source), policies::faults_of(source)),
+        PlayError::Bind { source, .. } => {
+            (policies::exit_of(source), policies::faults_of(source, file))
+        }
         PlayError::NoOutput { .. } => (Exit::Input, Vec::new()),
         PlayError::Failed { .. } => (Exit::Policy, Vec::new()),
     };

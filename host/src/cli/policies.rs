@@ -1,38 +1,29 @@
-//! From a policies file to policies that run: components are read, loaded and put into their places. What to tell a person when that
-//! fails is here too, as every command that takes a chain tells it alike.
+//! Where the command line runs policies, and what it tells a person when they cannot be loaded: every command that takes a chain
+//! tells it alike.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::failure::{Exit, Failure};
-use crate::definitions::policies::{PoliciesDefinition, PolicyRef, StageDefinition};
-use crate::engine::{BindTargetError, OnFailure, Stage};
+use crate::chain::{self, Chain, ChainError};
+use crate::check;
+pub(super) use crate::check::fault_told as told;
+use crate::definitions::policies::{PoliciesDefinition, PolicyRef};
+use crate::engine::BindTargetError;
 use crate::parity;
-use crate::policy::native::NativePlacement;
-use crate::policy::wire::Fault;
-use crate::policy::{
-    BindError, Limits, LoadError, Package, PlacementPolicy, Sandbox, ScalingPolicy, builtin,
-};
+use crate::policy::{Limits, LoadError, Package, PlacementPolicy, Sandbox, ScalingPolicy};
 use crate::replay::Policies;
+use crate::swap::Sandboxes;
 
 /// Loads all that `chain` names.
 pub(super) fn load(chain: &PoliciesDefinition) -> Result<Policies, Failure> {
     let sandbox = sandbox(chain.limits.clone())?;
-    let mut stages = Vec::with_capacity(chain.scaling.len());
-    for definition in &chain.scaling {
-        stages.push((stage(&sandbox, definition)?, definition.settings.clone()));
-    }
-    let placement = places(&package(&sandbox, &chain.placement)?, &chain.placement)?;
-    Ok(Policies {
-        stages,
-        placement: (placement, chain.placement_settings.clone()),
-        fallback: Some(Box::new(NativePlacement::<tidegate_affinity::Affinity>::new("affinity"))),
-        limits: Some(chain.limits.clone()),
-    })
+    Chain::load(chain, &sandbox, &[]).map(|chain| chain.policies()).map_err(|error| refused(&error))
 }
 
 /// The scaling policies that `chain` names, to be made anew for each recording that they are held to.
-pub(super) fn chain(chain: &PoliciesDefinition) -> Result<parity::Chain, Failure> {
+pub(super) fn chain(chain: &PoliciesDefinition) -> Result<parity::HeldChain, Failure> {
     let sandbox = sandbox(chain.limits.clone())?;
     let mut links = Vec::with_capacity(chain.scaling.len());
     for definition in &chain.scaling {
@@ -41,7 +32,7 @@ pub(super) fn chain(chain: &PoliciesDefinition) -> Result<parity::Chain, Failure
         let (name, settings) = (definition.name.clone(), definition.settings.clone());
         links.push(parity::Link { name, settings, policy });
     }
-    Ok(parity::Chain::new(links))
+    Ok(parity::HeldChain::new(links))
 }
 
 /// The sandbox of this process, with a cache of machine code where the user has a folder for such things.
@@ -65,6 +56,21 @@ pub(super) fn sandbox_without_cache(limits: Limits) -> Result<Sandbox, Failure> 
         .map_err(|error| Failure::new(exit, "cannot run policies", &error))
 }
 
+/// Makes sandboxes of this process, as they are wanted.
+pub(super) fn sandboxes() -> Result<Sandboxes, Failure> {
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::new(Exit::Environment, "cannot find this program, which compiles policies", &error)
+    })?;
+    let cache = cache_folder();
+    Ok(Arc::new(move |limits| {
+        let sandbox = Sandbox::new(limits)?.with_compiler(&program);
+        Ok(match &cache {
+            Some(folder) => sandbox.with_cache(folder),
+            None => sandbox,
+        })
+    }))
+}
+
 pub(super) fn cache_folder() -> Option<PathBuf> {
     #[expect(
         clippy::disallowed_methods,
@@ -74,17 +80,6 @@ pub(super) fn cache_folder() -> Option<PathBuf> {
         |name: &str| std::env::var(name).ok().filter(|path| !path.is_empty()).map(PathBuf::from);
     let caches = from("XDG_CACHE_HOME").or_else(|| Some(from("HOME")?.join(".cache")))?;
     Some(caches.join("tidegate"))
-}
-
-fn stage(sandbox: &Sandbox, definition: &StageDefinition) -> Result<Stage, Failure> {
-    let policy = scales(&package(sandbox, &definition.policy)?, &definition.policy)?;
-    let Some(fallback) = &definition.fallback else {
-        return Ok(Stage::new(&definition.name, policy, definition.on_failure));
-    };
-    debug_assert_eq!(definition.on_failure, OnFailure::Fallback);
-    let reference = PolicyRef::Builtin(fallback.clone());
-    let fallback = scales(&package(sandbox, &reference)?, &reference)?;
-    Ok(Stage::with_fallback(&definition.name, policy, fallback))
 }
 
 pub(super) fn scales(
@@ -98,8 +93,7 @@ pub(super) fn scales(
 }
 
 fn does_not_scale(named: &PolicyRef) -> Failure {
-    Failure::plain(Exit::Input, format!("{} does not scale", shown(named)))
-        .hint("it is a placement policy: name it under `placement`")
+    refused(&ChainError::DoesNotScale { policy: chain::shown(named) })
 }
 
 pub(super) fn places(
@@ -108,85 +102,62 @@ pub(super) fn places(
 ) -> Result<Box<dyn PlacementPolicy>, Failure> {
     match package.placement() {
         Some(policy) => Ok(Box::new(policy)),
-        None => Err(Failure::plain(Exit::Input, format!("{} does not place", shown(named)))
-            .hint("it is a scaling policy: name it under `scaling`")),
+        None => Err(refused(&ChainError::DoesNotPlace { policy: chain::shown(named) })),
     }
 }
 
 pub(super) fn package(sandbox: &Sandbox, named: &PolicyRef) -> Result<Package, Failure> {
-    let component = bytes(named, sandbox.limits())?;
-    match named {
-        PolicyRef::Builtin(_) => sandbox.load_trusted(&component),
-        PolicyRef::File(_) => sandbox.load(&component),
-    }
-    .map_err(|error| cannot_load(named, &error))
+    chain::package(sandbox, named).map_err(|error| refused(&error))
 }
 
 /// A component as it lies in its file or in this program.
 pub(super) fn bytes(named: &PolicyRef, limits: &Limits) -> Result<Cow<'static, [u8]>, Failure> {
-    match named {
-        PolicyRef::Builtin(name) => builtin::builtin(name).map(Cow::Borrowed).ok_or_else(|| {
-            let known: Vec<&str> = builtin::names().collect();
-            Failure::plain(Exit::Input, format!("no policy {name} is built in"))
-                .hint(format!("there are {}", known.join(", ")))
-        }),
-        PolicyRef::File(path) => read(path, limits).map(Cow::Owned),
-    }
+    chain::bytes(named, limits).map_err(|error| refused(&error))
 }
 
 /// Reads a component file, but no more than a byte beyond what is allowed.
 pub(super) fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, Failure> {
-    use std::io::Read as _;
-    let fails = |error: &std::io::Error| {
-        Failure::new(Exit::Input, format!("cannot read the policy {}", path.display()), error)
-    };
-    let mut component = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| {
-            file.take((limits.package_bytes as u64).saturating_add(1)).read_to_end(&mut component)
-        })
-        .map_err(|error| fails(&error))?;
-    Ok(component)
+    chain::read(path, limits).map_err(|error| refused(&error))
 }
 
 pub(super) fn cannot_load(named: &PolicyRef, error: &LoadError) -> Failure {
-    let failure =
-        Failure::new(Exit::Policy, format!("cannot load the policy {}", shown(named)), error);
+    let what = format!("cannot load the policy {}", chain::shown(named));
+    let failure = Failure::new(exit_of_load(error), what, error);
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,
     }
 }
 
-fn shown(named: &PolicyRef) -> String {
-    match named {
-        PolicyRef::Builtin(name) => format!("builtin:{name}"),
-        PolicyRef::File(path) => path.display().to_string(),
+/// A file that is no component at all is a slip in a path, not a policy that misbehaves.
+fn exit_of_load(error: &LoadError) -> Exit {
+    if error.is_of_no_component() { Exit::Input } else { Exit::Policy }
+}
+
+fn refused(error: &ChainError) -> Failure {
+    let failure = match error {
+        ChainError::Read { source, .. } => Failure::new(Exit::Input, error.to_string(), source),
+        ChainError::Load { source, .. } => {
+            Failure::new(exit_of_load(source), error.to_string(), source)
+        }
+        ChainError::Unknown { .. }
+        | ChainError::DoesNotScale { .. }
+        | ChainError::DoesNotPlace { .. } => Failure::plain(Exit::Input, error.to_string()),
+    };
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
 }
 
 /// The exit code for settings that a policy did not take: they are wrong, or the policy itself failed over them.
 pub(super) fn exit_of(error: &BindTargetError) -> Exit {
-    match error {
-        BindTargetError::Settings { source: BindError::Faults(_), .. }
-        | BindTargetError::Input { .. } => Exit::Input,
-        BindTargetError::Settings { source: BindError::Call(_), .. }
-        | BindTargetError::Init { .. } => Exit::Policy,
-    }
+    if error.is_by_policy() { Exit::Policy } else { Exit::Input }
 }
 
-/// The faults that a policy found in settings, each a line.
-pub(super) fn faults_of(error: &BindTargetError) -> Vec<String> {
-    let BindTargetError::Settings { source: BindError::Faults(faults), .. } = error else {
-        return Vec::new();
-    };
-    faults.iter().map(told).collect()
-}
-
-/// A fault on a line.
-pub(super) fn told(fault: &Fault) -> String {
-    match fault.path.as_str() {
-        "" => fault.message.clone(),
-        path => format!("{path}: {}", fault.message),
-    }
+/// The faults that a policy found in settings, each a line; with its place, where the settings stand in a policies file.
+pub(super) fn faults_of(error: &BindTargetError, file: Option<&Path>) -> Vec<String> {
+    let Some((stage, faults)) = error.faults() else { return Vec::new() };
+    let placed = file.map_or(Vec::new(), |file| check::faults_in_settings(file, stage, faults));
+    if placed.is_empty() { faults.iter().map(told).collect() } else { placed }
 }

@@ -5,17 +5,25 @@ use std::io::{BufWriter, Write};
 
 use super::args::{self, Output};
 use super::failure::{Exit, Failure};
-use super::inputs;
 use super::output::{Terminal, write_file};
+use super::{inputs, journal};
+use crate::journal::{SegmentWriter, is_journal};
 use crate::ledger::{FailureNote, Outcome, UNPLACED};
 use crate::replay::{Replay, ReplayError};
 use crate::report::{self, Style};
 
 pub(super) fn run(args: &args::Replay, terminal: &Terminal) -> Result<(), Failure> {
+    if args.inputs.traces.iter().any(|path| is_journal(path)) {
+        return journal::replay(args, terminal);
+    }
+    if args.policy.is_some() {
+        return Err(Failure::plain(Exit::Input, "--policy is for a journal, and this is a trace")
+            .hint("--policies says what decides, and `tidegate compare` runs a trace twice"));
+    }
     let setting = inputs::read(&args.inputs)?;
     let chain = inputs::policies(&args.inputs.world)?;
     let named = setting.traces.join(", ");
-    let fails = |error: ReplayError| inputs::cannot_replay(&named, &error);
+    let fails = |error: ReplayError| inputs::cannot_replay(&named, &args.inputs.world, &error);
     let replay = Replay::new(setting, chain).map_err(fails)?;
     for warning in replay.warnings() {
         terminal.remark(&format!("warning: {warning}\n"));
@@ -27,12 +35,20 @@ pub(super) fn run(args: &args::Replay, terminal: &Terminal) -> Result<(), Failur
             let file = File::create(path).map_err(|error| {
                 Failure::new(Exit::Environment, format!("cannot write {}", path.display()), &error)
             })?;
-            Some(BufWriter::new(file))
+            let file = BufWriter::new(file);
+            let framed = path.extension().is_some_and(|ending| ending == "tgj");
+            Some(match framed {
+                true => Box::new(SegmentWriter::new(file).map_err(|error| {
+                    let what = format!("cannot write {}", path.display());
+                    Failure::new(Exit::Environment, what, &error)
+                })?) as Box<dyn Write>,
+                false => Box::new(file),
+            })
         }
     };
     let bar = terminal.progress(Some(replay.load_ms() / 1_000));
     let outcome = replay
-        .run(journal.as_mut().map(|file| file as &mut dyn Write), &mut |at_ms| {
+        .run(journal.as_mut().map(|to| to.as_mut() as &mut dyn Write), &mut |at_ms| {
             bar.set_position(at_ms / 1_000);
         })
         .map_err(fails)?;

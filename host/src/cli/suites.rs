@@ -125,6 +125,11 @@ impl Maker {
     fn made(&self, case: &CaseDefinition) -> Result<Made, Failure> {
         let around = &case.around;
         let world = world(around);
+        let own = inputs::Own {
+            services: around.own_services.as_ref(),
+            nodes: around.own_nodes.as_ref(),
+            profile: around.own_profile.as_ref(),
+        };
         let definition = match &case.kind {
             CaseKind::Asked(asked) => chain_of(asked),
             CaseKind::Replay(_) | CaseKind::Observed(_) => chain(around)?,
@@ -132,12 +137,12 @@ impl Maker {
         let around = match &case.kind {
             CaseKind::Replay(source) => {
                 let (load, traces) = load(source, &world.seed)?;
-                MadeAround::Replay(Box::new(inputs::world(&world, load, traces)?))
+                MadeAround::Replay(Box::new(inputs::world(&world, &own, load, traces)?))
             }
             CaseKind::Observed(_) | CaseKind::Asked(_) => {
                 let nothing =
                     Load { services: Vec::new(), end_us: 0, items: Box::new(std::iter::empty()) };
-                let setting = inputs::world(&world, nothing, Vec::new())?;
+                let setting = inputs::world(&world, &own, nothing, Vec::new())?;
                 MadeAround::Decisions {
                     start: setting.start,
                     services: setting.services,
@@ -198,6 +203,7 @@ fn world(around: &Around) -> World {
         nodes: around.nodes.clone(),
         models: around.models.clone(),
         faults: around.faults.clone(),
+        make_room: false,
         seed: around.seed.clone().unwrap_or_else(|| "tide".to_owned()),
         start: around.start.clone(),
         until: around.until.clone(),

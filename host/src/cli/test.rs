@@ -60,15 +60,14 @@ enum Format {
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<(), Failure> {
     if !args.watch {
-        return once(args, terminal).1;
+        return once(args, terminal).done;
     }
     loop {
-        let (files, done) = once(args, terminal);
+        let Once { files, changed_at: before, done } = once(args, terminal);
         if let Err(failure) = done {
             terminal.say(&failure.render());
         }
         terminal.remark(&format!("watching {} files; ^C ends it\n", files.len()));
-        let before = changed_at(&files);
         while changed_at(&files) == before {
             std::thread::sleep(POLL);
         }
@@ -76,21 +75,35 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<(), Failure> {
     }
 }
 
-/// Runs everything once. Gives the files that it depends on as well.
-fn once(args: &Args, terminal: &Terminal) -> (Vec<PathBuf>, Result<(), Failure>) {
+/// One run of everything.
+struct Once {
+    /// The files that it depends on.
+    files: Vec<PathBuf>,
+    /// When each of them was changed last before it began, so that a change in the middle of it is not missed.
+    changed_at: Vec<Option<SystemTime>>,
+    done: Result<(), Failure>,
+}
+
+/// Runs everything once.
+fn once(args: &Args, terminal: &Terminal) -> Once {
+    let ended = |files: Vec<PathBuf>, done| {
+        let changed_at = changed_at(&files);
+        Once { files, changed_at, done }
+    };
     let chosen = match Chosen::of(&args.words) {
         Ok(chosen) => chosen,
-        Err(failure) => return (Vec::new(), Err(failure)),
+        Err(failure) => return ended(Vec::new(), Err(failure)),
     };
     let mut files = chosen.suites.clone();
     let suites = match read(&chosen, terminal) {
         Ok(suites) => suites,
-        Err(failure) => return (files, Err(failure)),
+        Err(failure) => return ended(files, Err(failure)),
     };
     files.extend(suites.iter().flat_map(SuiteDefinition::files));
     files.sort();
     files.dedup();
-    (files, tested(args, &chosen, &suites, terminal))
+    let before = ended(files, Ok(()));
+    Once { done: tested(args, &chosen, &suites, terminal), ..before }
 }
 
 /// Reads the suites; what is wrong with any of them is told of all.

@@ -1,17 +1,14 @@
 //! `tidegate why`: replays, or decides a journal again, until a moment, and tells what stands behind a service's replicas then.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use super::args::{Inputs, Output, World};
 use super::failure::{Exit, Failure};
+use super::inputs;
+use super::journal::Opened;
 use super::output::Terminal;
-use super::{inputs, policies};
-use crate::definitions::policies::{PoliciesDefinition, PolicyRef, StageDefinition};
-use crate::engine::{Engine, Observation, PLACEMENT, Plan, Stage, StagePolicy, TargetId};
-use crate::journal::{self, Header};
-use crate::policy::{builtin, digest_of};
+use crate::again::{Decider, Taken};
+use crate::engine::{Engine, Observation, Plan, TargetId};
 use crate::replay::Replay;
 use crate::report::{self, Style};
 use crate::time::Time;
@@ -40,9 +37,9 @@ pub(super) struct Args {
     /// Recorded load, as for `tidegate replay`.
     #[arg(required_unless_present = "journal", conflicts_with = "journal", value_name = "TRACE")]
     traces: Vec<PathBuf>,
-    /// Decide this journal again instead, as `tidegate replay --journal` writes it; of the other inputs only --policies counts, for
-    /// its components.
-    #[arg(long, value_name = "FILE.jsonl")]
+    /// Decide this journal again instead: a file that `tidegate replay --journal` wrote, or the folder of a live run; of the other
+    /// inputs only --policies counts, for its components.
+    #[arg(long, value_name = "JOURNAL")]
     journal: Option<PathBuf>,
     #[command(flatten)]
     world: World,
@@ -70,7 +67,7 @@ fn of_replay(args: &Args, terminal: &Terminal) -> Result<Why, Failure> {
     let (from, to) = span(args, start)?;
     let named = setting.traces.join(", ");
     let chain = inputs::policies(&inputs.world)?;
-    let fails = |error| inputs::cannot_replay(&named, &error);
+    let fails = |error| inputs::cannot_replay(&named, &args.world, &error);
     let mut replay = Replay::new(setting, chain).map_err(fails)?;
     for warning in replay.warnings() {
         terminal.remark(&format!("warning: {warning}\n"));
@@ -89,121 +86,67 @@ fn of_replay(args: &Args, terminal: &Terminal) -> Result<Why, Failure> {
 }
 
 fn of_journal(args: &Args, path: &Path, terminal: &Terminal) -> Result<Why, Failure> {
-    let shown = path.display();
-    let cannot_read = |error: &(dyn std::error::Error + 'static)| {
-        Failure::new(Exit::Input, format!("cannot read the journal {shown}"), error)
-    };
-    let file = File::open(path).map_err(|error| cannot_read(&error))?;
-    let (header, steps) =
-        journal::read(BufReader::new(file)).map_err(|error| cannot_read(&error))?;
-    let start = header.start;
-    let (from, to) = span(args, start)?;
-    let mut engine = engine_of(&header, &args.world)?;
-    let targets = header.targets.iter().cloned().zip(header.counts.iter().copied()).collect();
-    engine.add_counted_targets(start, targets).map_err(|error| {
-        Failure::new(policies::exit_of(&error), format!("cannot decide {shown} again"), &error)
-    })?;
-    let target = target(&engine, &args.service)?;
-    let mut watcher = Watcher::new(&mut engine, target, start, from, to);
+    let mut opened = Opened::new(path, &args.world)?;
+    let mut decider = Decider::default();
+    let mut watching: Option<(Watcher, Time)> = None;
+    let (mut otherwise, mut lacks, mut nth) = (None, None, 0u64);
     let bar = terminal.progress(None);
-    let bytes = |plan: &Plan| serde_json::to_vec(plan).expect("a plan is written to memory");
-    let mut otherwise = None;
-    for (step, nth) in steps.zip(1u64..) {
-        let step = step.map_err(|error| cannot_read(&error))?;
-        if step.seen.at > to {
-            break;
+    let mut until = Time::NEVER;
+    while let Some(taken) = opened.next(&mut decider, until)? {
+        match taken {
+            // Where another engine takes over it is watched, under whatever number it has the target.
+            Taken::Begin { begin, is_whole } => {
+                let engine = decider.engine().expect("it was just made");
+                let target = target(engine, &args.service)?;
+                match &mut watching {
+                    Some((watcher, _)) => {
+                        lacks = lacks.or((!is_whole).then_some(begin.at));
+                        watcher.follow(engine, target);
+                    }
+                    None => {
+                        let start = begin.at;
+                        let (from, to) = span(args, start)?;
+                        let watcher = Watcher::new(engine, target, start, from, to);
+                        (watching, until) = (Some((watcher, start)), to);
+                    }
+                }
+            }
+            Taken::Step { step, plan, is_same } => {
+                nth += 1;
+                let (watcher, start) = watching.as_mut().expect("a step has an engine");
+                bar.set_message(format!("step {nth}"));
+                if !is_same && otherwise.is_none() {
+                    otherwise = Some((nth, step.seen.at.since(*start)));
+                }
+                watcher.see(decider.engine().expect("it decided"), &plan);
+            }
+            Taken::Undecided(_) => nth += 1,
+            Taken::Segment(_)
+            | Taken::GoesOn
+            | Taken::Requests(_)
+            | Taken::Note(_)
+            | Taken::Torn(_) => {}
         }
-        bar.set_message(format!("step {nth}"));
-        let plan = engine.step(&step.seen);
-        if otherwise.is_none() && bytes(&plan) != bytes(&step.plan) {
-            otherwise = Some((nth, step.seen.at));
-        }
-        watcher.see(&mut engine, &plan);
     }
     bar.finish_and_clear();
-    if let Some((nth, at)) = otherwise {
+    let nothing = || {
+        let what = format!("cannot tell anything from the journal {}", path.display());
+        Failure::plain(Exit::Input, what).hint("what an engine knew at that moment is lost")
+    };
+    let (watcher, start) = watching.ok_or_else(nothing)?;
+    if let Some((nth, ms)) = otherwise {
         terminal.remark(&format!(
             "warning: step {nth} of the journal, {} s after its start, is planned otherwise now although the components are the same: what is told is what would be decided now\n",
+            ms as f64 / 1e3
+        ));
+    }
+    if let Some(at) = lacks {
+        terminal.remark(&format!(
+            "warning: the journal lacks entries until {} s after its start: what changed in between is not told\n",
             at.since(start) as f64 / 1e3
         ));
     }
-    Ok(watcher.finish(&mut engine))
-}
-
-/// An engine with the policies of a journal, found by their digests.
-fn engine_of(header: &Header, world: &World) -> Result<Engine, Failure> {
-    let given = world.policies.as_ref().map(|_| inputs::chain(world)).transpose()?;
-    let mut known: Vec<(String, PolicyRef)> = builtin::names()
-        .filter_map(|name| {
-            let component = builtin::builtin(name)?;
-            Some((digest_of(component), PolicyRef::Builtin(name.to_owned())))
-        })
-        .collect();
-    let files = given.iter().flat_map(|chain| {
-        chain.scaling.iter().map(|stage| &stage.policy).chain([&chain.placement])
-    });
-    for file in files {
-        if let PolicyRef::File(path) = file {
-            let bytes = std::fs::read(path).map_err(|error| {
-                let what = format!("cannot read the policy {}", path.display());
-                Failure::new(Exit::Input, what, &error)
-            })?;
-            known.push((digest_of(&bytes), file.clone()));
-        }
-    }
-    let find = |stage: &str, digest: &str| {
-        let found = known.iter().find(|(known, _)| known == digest);
-        found.map(|(_, policy)| policy.clone()).ok_or_else(|| {
-            Failure::plain(Exit::Input, format!("{stage} was decided by {digest}, which is not here"))
-                .hint("it is no policy of this program's; name its component in a policies file and give that with --policies")
-        })
-    };
-    let fallback = |policy: &StagePolicy| -> Result<Option<String>, Failure> {
-        let Some(digest) = policy.fallback.as_ref().filter(|_| policy.stage != PLACEMENT) else {
-            return Ok(None);
-        };
-        match find(&format!("the fallback of {}", policy.stage), digest)? {
-            PolicyRef::Builtin(name) => Ok(Some(name)),
-            PolicyRef::File(path) => Err(Failure::plain(
-                Exit::Input,
-                format!(
-                    "the fallback of {} is {}, expected a built-in policy",
-                    policy.stage,
-                    path.display()
-                ),
-            )),
-        }
-    };
-    let mut chain = PoliciesDefinition {
-        limits: header.limits.clone().unwrap_or_default(),
-        scaling: Vec::new(),
-        ..PoliciesDefinition::builtin()
-    };
-    for policy in &header.policies {
-        let reference = find(&policy.stage, &policy.digest)?;
-        if policy.stage == PLACEMENT {
-            chain.placement = reference;
-            continue;
-        }
-        chain.scaling.push(StageDefinition {
-            name: policy.stage.clone(),
-            policy: reference,
-            settings: serde_json::json!({}),
-            on_failure: policy.on_failure,
-            fallback: fallback(policy)?,
-        });
-    }
-    let loaded = policies::load(&chain)?;
-    let stages: Vec<Stage> = loaded.stages.into_iter().map(|(stage, _)| stage).collect();
-    Engine::new(header.options.clone(), stages, loaded.placement.0, loaded.fallback).map_err(
-        |error| {
-            Failure::new(
-                Exit::Policy,
-                "the placement policy cannot say which columns it wants",
-                &error,
-            )
-        },
-    )
+    Ok(watcher.finish(decider.engine().ok_or_else(nothing)?))
 }
 
 fn target(engine: &Engine, name: &str) -> Result<TargetId, Failure> {
@@ -261,7 +204,7 @@ fn moment(name: &str, text: &str, start: Time) -> Result<Time, Failure> {
         Failure::plain(Exit::Input, format!("{name} is {text}, {why}"))
             .hint("as 0:14:24 or 864s since the start, or 2024-01-01T08:30Z by the calendar")
     };
-    match inputs::calendar(text) {
+    match Time::of_calendar(text) {
         None => Err(wrong("expected a time")),
         Some(at) if at < start => Err(wrong("which is before the run begins")),
         Some(at) => Ok(at),

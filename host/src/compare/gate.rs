@@ -35,6 +35,9 @@ const RELATIONS: [(&str, Relation); 5] = [
     (">", Relation::Above),
 ];
 
+/// The longest gate. Characters.
+const LONGEST: usize = 1_000;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Bound {
     /// That number.
@@ -55,6 +58,12 @@ pub enum GateError {
     NoRelation {
         /// As it was written.
         gate: String,
+    },
+    /// It is longer than any condition.
+    #[error("a gate of {length} characters, expected at most {LONGEST}")]
+    TooLong {
+        /// How long it is. Characters.
+        length: usize,
     },
     /// It names a metric that there is not.
     #[error("gate `{gate}`, column {column}")]
@@ -108,6 +117,9 @@ pub struct Checked {
     pub relation: &'static str,
     /// What B's number was held against.
     pub bound: f64,
+    /// What to know of the bound: that a part of nothing is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<&'static str>,
     /// Whether it holds.
     pub has_passed: bool,
 }
@@ -119,6 +131,10 @@ impl Gate {
     ///
     /// When there is no such metric, relation, number or unit.
     pub fn parse(text: &str) -> Result<Gate, GateError> {
+        let length = text.chars().count();
+        if length > LONGEST {
+            return Err(GateError::TooLong { length });
+        }
         let gate = || text.to_owned();
         let first = text.find(['<', '>', '=']);
         let Some((at, (word, relation))) = first.and_then(|at| {
@@ -160,6 +176,16 @@ impl Gate {
         Ok(Gate { text: gate(), reading, relation, bound })
     }
 
+    /// What to know of the bound where A's number is `a`.
+    fn note(&self, a: f64) -> Option<&'static str> {
+        match self.bound {
+            Bound::MorePercent(_) if a == 0.0 => Some(
+                "A has 0, and every percentage of that is 0: a number with a sign, as +2, says how much more there may be",
+            ),
+            Bound::Absolute(_) | Bound::More(_) | Bound::MorePercent(_) => None,
+        }
+    }
+
     /// Holds B's number against A's; `None` where the service is not among them.
     pub fn check(&self, a: &Sums, b: &Sums) -> Option<Checked> {
         let (a, b) = (self.reading.of(a)?, self.reading.of(b)?);
@@ -184,6 +210,7 @@ impl Gate {
             b,
             relation: word.map_or("", |(word, _)| word),
             bound,
+            note: self.note(a),
             has_passed,
         })
     }
@@ -223,6 +250,9 @@ mod tests {
             ("chat.wait_s.p99<2s", false),
             ("expired==0", true),
             ("expired<=+5%", true),
+            // A has none, and a percentage of none is none.
+            ("expired>+5%", false),
+            ("expired<=+2", true),
         ] {
             let gate = Gate::parse(&gate.replace(" %", "%")).expect(gate);
             let checked = gate.check(&a, &b).expect("the service is there");

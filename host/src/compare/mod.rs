@@ -2,6 +2,7 @@
 //! and prints nothing.
 
 pub mod gate;
+pub mod side;
 mod trail;
 
 use std::collections::BTreeMap;

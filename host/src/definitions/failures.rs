@@ -27,8 +27,7 @@ pub fn read(path: &Path) -> Result<Faults, DefinitionError> {
 ///
 /// When it has unknown or missing keys, or values out of range; all faults are told.
 pub fn parse(text: &str, file: &str) -> Result<Faults, DefinitionError> {
-    let documents = tree::parse(text, file)?;
-    let mut notes = Notes::new(file);
+    let (documents, mut notes) = tree::parse(text, file)?;
     let mut faults = Vec::new();
     match documents.as_slice() {
         [document] => {

@@ -2,7 +2,7 @@
 
 use super::fault::{DefinitionError, Fault, Warning};
 use super::quantity::{Quantity, parse_quantity};
-use super::tree::{Tree, Value};
+use super::tree::{self, Tree, Value};
 
 /// What reading a file comes upon.
 #[derive(Debug)]
@@ -164,7 +164,7 @@ impl<'a> At<'a> {
     }
 
     fn join(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        tree::joined(&self.path, key)
     }
 
     /// Its entries, whatever they are called.

@@ -270,6 +270,15 @@ fn read_scaling(
     {
         notes.warn(at.line, format!("autoscalerClass {class} has no effect: policies decide"));
     }
+    let mode = annotations.get("serving.kserve.io/deploymentMode");
+    if let Some((at, mode)) = mode.and_then(|at| Some((at, at.tree.scalar()?)))
+        && !["Knative", "Serverless"].contains(&mode)
+    {
+        let message = format!(
+            "deploymentMode {mode} has no effect: it is taken as Knative, where requests wait for the first replica"
+        );
+        notes.warn(at.line, message);
+    }
     if let Some(at) = predictor.get("autoScaling") {
         notes.warn(at.line, format!("{} has no effect: policies decide", at.path));
     }

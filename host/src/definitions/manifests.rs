@@ -120,10 +120,12 @@ fn every_manifest_reads_as_what_it_says_or_is_refused_by_name() {
     # hpa-sklearn.yaml
     sklearn-iris-hpa: small-default, 1 to - replicas of 0 GPUs, 100 m CPU, 128 MiB; at once 0, 300 s
     ! :3: service sklearn-iris-hpa: no known model is called gs://kfserving-examples/models/sklearn/1.0/model; it is taken as small-default, unless the annotation tidegate.dev/model says which
+    ! :6: deploymentMode Standard has no effect: it is taken as Knative, where requests wait for the first replica
     ! :7: autoscalerClass hpa has no effect: policies decide
     ! :11: spec.predictor.scaleMetric "cpu" is not counted here, and scaleTarget has no effect with it: concurrency is
     # keda-opt-prometheus.yaml
     huggingface-fbopt: opt-125m, 1 to 5 replicas of 0 GPUs, 1000 m CPU, 4096 MiB; at once 0, 300 s
+    ! :6: deploymentMode Standard has no effect: it is taken as Knative, where requests wait for the first replica
     ! :7: autoscalerClass keda has no effect: policies decide
     ! :30: spec.predictor.autoScaling has no effect: policies decide
     # kpa-gpu-scale-metric.yaml
@@ -159,6 +161,7 @@ fn every_manifest_reads_as_what_it_says_or_is_refused_by_name() {
     ! :4: service stable-diffusion: nothing says which model it serves; it is taken as llama-3.1-8b, unless the annotation tidegate.dev/model says which
     # qwen-keda-scaled.yaml
     huggingface-qwen: qwen2.5-0.5b, 1 to 5 replicas of 1 GPUs, 1000 m CPU, 4096 MiB; at once 0, 300 s
+    ! :6: deploymentMode Standard has no effect: it is taken as Knative, where requests wait for the first replica
     ! :7: autoscalerClass keda has no effect: policies decide
     ! :32: spec.predictor.autoScaling has no effect: policies decide
     # rollout-strategy-multidoc.yaml
@@ -166,9 +169,12 @@ fn every_manifest_reads_as_what_it_says_or_is_refused_by_name() {
     configmap-defaults-example: small-default, 1 to - replicas of 0 GPUs, 1000 m CPU, 2048 MiB; at once 0, 300 s
     multinode-example: small-default, 1 to - replicas of 0 GPUs, 1000 m CPU, 2048 MiB; at once 0, 300 s
     ! :3: service rollout-strategy-example: no known model is called s3://my-bucket/model; it is taken as small-default, unless the annotation tidegate.dev/model says which
+    ! :7: deploymentMode Standard has no effect: it is taken as Knative, where requests wait for the first replica
     ! :23: spec.transformer is left out: only the predictor is scaled
     ! :43: service configmap-defaults-example: no known model is called s3://my-bucket/model; it is taken as small-default, unless the annotation tidegate.dev/model says which
+    ! :47: deploymentMode Standard has no effect: it is taken as Knative, where requests wait for the first replica
     ! :64: service multinode-example: no known model is called s3://my-bucket/llm-model; it is taken as small-default, unless the annotation tidegate.dev/model says which
+    ! :68: deploymentMode Standard has no effect: it is taken as Knative, where requests wait for the first replica
     # sklearn-canary-percent.yaml
     sklearn-iris: small-default, 1 to - replicas of 0 GPUs, 100 m CPU, 256 MiB; at once 0, 300 s
     ! :3: service sklearn-iris: no known model is called gs://kserve-examples/models/sklearn/1.0/model-2; it is taken as small-default, unless the annotation tidegate.dev/model says which

@@ -137,8 +137,7 @@ impl Catalogue {
         text: &str,
         file: &str,
     ) -> Result<(Catalogue, Vec<Warning>), DefinitionError> {
-        let mut notes = Notes::new(file);
-        let documents = tree::parse(text, file)?;
+        let (documents, mut notes) = tree::parse(text, file)?;
         if documents.is_empty() {
             notes.fault(1, "the file", "empty", "a document of kind Models");
         }

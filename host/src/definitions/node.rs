@@ -98,10 +98,10 @@ impl Fleet {
         if openb::is_openb(text) {
             return openb::parse(text, file);
         }
-        let mut reading =
-            Reading { classes: gpu::builtin(), machines: Vec::new(), notes: Notes::new(file) };
+        let (documents, notes) = tree::parse(text, file)?;
+        let mut reading = Reading { classes: gpu::builtin(), machines: Vec::new(), notes };
         let mut store_gb_s = STORE_GB_S;
-        match tree::parse(text, file)?.as_slice() {
+        match documents.as_slice() {
             [document] => store_gb_s = reading.document(&At::root(document)),
             [] => reading.notes.fault(1, "the file", "empty", "a document of kind Nodes"),
             [_, second, ..] => reading.notes.fault(

@@ -1,6 +1,6 @@
 //! What kind of file a text is, and on which line of it something stands: for messages about files that were read elsewhere.
 
-use super::fault::DefinitionError;
+use super::fault::{DefinitionError, Fault};
 use super::field::At;
 use super::openb;
 use super::tree::{self, Tree};
@@ -9,6 +9,7 @@ use super::tree::{self, Tree};
 #[derive(Clone, Debug)]
 pub struct Outline {
     documents: Vec<Tree>,
+    faults: Vec<Fault>,
 }
 
 impl Outline {
@@ -18,7 +19,20 @@ impl Outline {
     ///
     /// When it is no YAML.
     pub fn of(text: &str, file: &str) -> Result<Outline, DefinitionError> {
-        Ok(Outline { documents: tree::parse(text, file)? })
+        let (documents, notes) = tree::parse(text, file)?;
+        Ok(Outline { documents, faults: notes.faults })
+    }
+
+    /// The same, unless a key is there twice.
+    ///
+    /// # Errors
+    ///
+    /// When that is so; all such keys are told.
+    pub fn or_faults(self) -> Result<Outline, DefinitionError> {
+        if self.faults.is_empty() {
+            return Ok(self);
+        }
+        Err(DefinitionError::Faults(self.faults, Vec::new()))
     }
 
     /// `apiVersion` and `kind` of the first document that has a kind.

@@ -87,8 +87,7 @@ impl PoliciesDefinition {
         file: &str,
         folder: &Path,
     ) -> Result<PoliciesDefinition, DefinitionError> {
-        let documents = tree::parse(text, file)?;
-        let mut notes = Notes::new(file);
+        let (documents, mut notes) = tree::parse(text, file)?;
         let mut definition = PoliciesDefinition { scaling: Vec::new(), ..Self::builtin() };
         match documents.as_slice() {
             [document] => definition.take(&At::root(document), folder, &mut notes),

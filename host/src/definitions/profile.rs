@@ -11,6 +11,7 @@ use super::field::{At, Notes};
 use super::tree::{self, Value};
 
 const EXAMPLE: &str = "_example";
+const CONFIG_MAP: &str = "config-autoscaler";
 const CHECKSUM: &str = "knative.dev/example-checksum";
 
 /// A cluster's settings.
@@ -58,8 +59,7 @@ impl Profile {
     ///
     /// When anything in it is wrong; all faults are told.
     pub fn parse(text: &str, file: &str) -> Result<(Profile, Vec<Warning>), DefinitionError> {
-        let documents = tree::parse(text, file)?;
-        let mut notes = Notes::new(file);
+        let (documents, mut notes) = tree::parse(text, file)?;
         let mut settings = BTreeMap::new();
         let mut lines = BTreeMap::new();
         let data = match documents.as_slice() {
@@ -68,10 +68,15 @@ impl Profile {
                 None
             }
             [document] => data(&At::root(document), &mut notes),
-            [_, second, ..] => {
-                notes.fault(second.line, "the file", "more than one document", "one profile");
-                None
-            }
+            // All the ConfigMaps of a namespace.
+            [_, second, ..] => match documents.iter().map(At::root).find(is_knatives) {
+                Some(document) => data(&document, &mut notes),
+                None => {
+                    let expected = format!("one profile, or a ConfigMap {CONFIG_MAP} among them");
+                    notes.fault(second.line, "the file", "more than one document", expected);
+                    None
+                }
+            },
         };
         for (key, at) in data.map_or(Vec::new(), |at| at.entries(&mut notes)) {
             if let Some(value) = at.scalar(&mut notes) {
@@ -96,6 +101,10 @@ impl Profile {
             let mut is_of_file = false;
             for Found { key, value, is_default } in &error.found {
                 let name = key.cluster_name();
+                // What the file has in its place was told already.
+                if *is_default && settings.contains_key(name) {
+                    continue;
+                }
                 // A default is at fault only in view of what stands in the file.
                 let line = lines
                     .get(name)
@@ -118,6 +127,20 @@ impl Profile {
     }
 }
 
+/// Whether it is the ConfigMap that Knative reads.
+fn is_knatives(root: &At<'_>) -> bool {
+    root.key("kind") == Some("ConfigMap")
+        && name_of(root).is_some_and(|(_, name)| name == CONFIG_MAP)
+}
+
+/// The line and the name in its metadata.
+fn name_of<'a>(root: &At<'a>) -> Option<(u64, &'a str)> {
+    let Value::Map(entries) = &root.tree.value else { return None };
+    let metadata = entries.iter().find(|entry| entry.key == "metadata")?;
+    let metadata = At { tree: &metadata.tree, line: metadata.line, path: String::new() };
+    Some((metadata.line_of("name"), metadata.key("name")?))
+}
+
 /// Where the settings stand: under `data` of a ConfigMap, or at the top.
 fn data<'a>(root: &At<'a>, notes: &mut Notes<'_>) -> Option<At<'a>> {
     if !root.is_map() {
@@ -130,6 +153,9 @@ fn data<'a>(root: &At<'a>, notes: &mut Notes<'_>) -> Option<At<'a>> {
     if kind.tree.scalar() != Some("ConfigMap") {
         kind.refuse(notes, "ConfigMap, or a map of settings without a kind");
         return None;
+    }
+    if let Some((line, name)) = name_of(root).filter(|(_, name)| *name != CONFIG_MAP) {
+        notes.warn(line, format!("the ConfigMap is called {name}: Knative reads {CONFIG_MAP}, and this one has no effect there"));
     }
     let Some(data) = find("data").filter(|at| at.tree.value != Value::Null) else {
         notes.warn(root.line, "the ConfigMap has no data: every setting has Knative's default");
@@ -274,7 +300,7 @@ mod tests {
         insta::assert_snapshot!(told("kind: Secret\n"), @r#"p.yaml:1: kind is "Secret", expected ConfigMap, or a map of settings without a kind"#);
         insta::assert_snapshot!(told("stable-window: [1]\n"), @"p.yaml:1: stable-window is a list, expected a text");
         insta::assert_snapshot!(told("- stable-window\n"), @"p.yaml:1: the document is a list, expected a map of settings, or a ConfigMap");
-        insta::assert_snapshot!(told("a: 1\n---\nb: 2\n"), @"p.yaml:3: the file is more than one document, expected one profile");
+        insta::assert_snapshot!(told("a: 1\n---\nb: 2\n"), @"p.yaml:3: the file is more than one document, expected one profile, or a ConfigMap config-autoscaler among them");
     }
 
     #[test]

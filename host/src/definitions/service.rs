@@ -116,7 +116,7 @@ pub fn read_live(path: &Path, catalogue: &Catalogue) -> Result<Read, DefinitionE
 ///
 /// When anything in it is wrong; all faults are told.
 pub fn parse(text: &str, file: &str, catalogue: &Catalogue) -> Result<Read, DefinitionError> {
-    parse_with(text, Notes::new(file), catalogue)
+    parse_with(text, file, false, catalogue)
 }
 
 /// [`read_live`] from a text.
@@ -125,15 +125,17 @@ pub fn parse(text: &str, file: &str, catalogue: &Catalogue) -> Result<Read, Defi
 ///
 /// As those of [`read`].
 pub fn parse_live(text: &str, file: &str, catalogue: &Catalogue) -> Result<Read, DefinitionError> {
-    parse_with(text, Notes { is_live: true, ..Notes::new(file) }, catalogue)
+    parse_with(text, file, true, catalogue)
 }
 
 fn parse_with(
     text: &str,
-    mut notes: Notes<'_>,
+    file: &str,
+    is_live: bool,
     catalogue: &Catalogue,
 ) -> Result<Read, DefinitionError> {
-    let documents = tree::parse(text, notes.file)?;
+    let (documents, notes) = tree::parse(text, file)?;
+    let mut notes = Notes { is_live, ..notes };
     let mut catalogue = catalogue.clone();
     let roots: Vec<At<'_>> = documents.iter().map(At::root).collect();
     for root in roots.iter().filter(|root| is_of(root, API_VERSION, model::KIND)) {

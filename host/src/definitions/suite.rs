@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::fault::{DefinitionError, Warning, read_text};
-use super::field::{At, Notes};
+use super::field::At;
 use super::policies::{PoliciesDefinition, PolicyRef};
 use super::tree;
 use crate::suite::expectation::Expectation;
@@ -102,6 +102,15 @@ pub struct Asked {
     pub inputs: Table,
 }
 
+/// A document that stands in the suite itself, where otherwise a file is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inline {
+    /// It as a text of its own, with its first line where it has it in the suite.
+    pub text: String,
+    /// The suite's file, which messages name.
+    pub file: String,
+}
+
 /// What is around a case. Files are relative to where the program runs.
 #[derive(Clone, Debug, Default)]
 pub struct Around {
@@ -115,6 +124,12 @@ pub struct Around {
     pub faults: Option<PathBuf>,
     /// A profile's name or file.
     pub profile: Option<String>,
+    /// Services that stand in the suite. Where they do, no file is named.
+    pub own_services: Option<Inline>,
+    /// Nodes, likewise.
+    pub own_nodes: Option<Inline>,
+    /// A profile, likewise.
+    pub own_profile: Option<Inline>,
     /// The chain.
     pub policies: Option<PoliciesSource>,
     /// Settings of stages by name, instead of those of the chain.
@@ -161,8 +176,7 @@ impl SuiteDefinition {
         file: &str,
         path: &Path,
     ) -> Result<(SuiteDefinition, Vec<Warning>), DefinitionError> {
-        let documents = tree::parse(text, file)?;
-        let mut notes = Notes::new(file);
+        let (documents, mut notes) = tree::parse(text, file)?;
         let reader = Reader { folder: path.parent().unwrap_or(Path::new("")), file };
         let suite = match documents.as_slice() {
             [document] => reader.suite(&At::root(document), path, &mut notes),

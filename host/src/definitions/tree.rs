@@ -1,5 +1,6 @@
 //! A YAML file as a tree whose every part knows its line, so that a fault can be told where it stands.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -7,6 +8,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
 use super::fault::DefinitionError;
+use super::field::Notes;
 
 /// A part of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,16 +36,46 @@ pub(super) struct Entry {
     pub(super) tree: Tree,
 }
 
-/// The documents of a file, empty ones left out.
-pub(super) fn parse(text: &str, file: &str) -> Result<Vec<Tree>, DefinitionError> {
+/// The documents of a file, empty ones left out, and those of a list (what `kubectl get -o yaml` prints) one by one. Of a key that is
+/// there twice the first counts; that it is, is noted as a fault, and whoever reads the file goes on to the others.
+pub(super) fn parse<'f>(
+    text: &str,
+    file: &'f str,
+) -> Result<(Vec<Tree>, Notes<'f>), DefinitionError> {
     // Kubernetes' readers know `yes` and `on` as flags; here they are words, so that no label turns into one unnoticed.
-    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        with_snippet: false,
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
+    };
     let documents: Vec<Spanned<Raw>> = serde_saphyr::from_multiple_with_options(text, options)
         .map_err(|error| {
             let at = error.location().map(|at| (at.line(), at.column()));
             DefinitionError::Syntax { path: file.to_owned(), message: error.to_string(), at }
         })?;
-    Ok(documents.into_iter().map(|raw| tree(raw, text)).collect())
+    let mut reader = Reader { text, notes: Notes::new(file) };
+    let trees: Vec<Tree> = documents.into_iter().map(|raw| reader.tree(raw, "")).collect();
+    Ok((trees.into_iter().flat_map(documents_of).collect(), reader.notes))
+}
+
+/// The path of what stands at a key.
+pub(super) fn joined(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// What a document stands for: itself, or the items of a list.
+fn documents_of(mut document: Tree) -> Vec<Tree> {
+    if let Value::Map(entries) = &mut document.value
+        && entries.iter().any(|entry| {
+            entry.key == "kind" && entry.tree.scalar().is_some_and(|kind| kind.ends_with("List"))
+        })
+        && let Some(items) = entries.iter_mut().find(|entry| entry.key == "items")
+        && let Value::List(items) = &mut items.tree.value
+        && !items.is_empty()
+    {
+        return std::mem::take(items);
+    }
+    vec![document]
 }
 
 impl Tree {
@@ -117,26 +149,47 @@ enum Raw {
     Map(Vec<(Spanned<String>, Spanned<Raw>)>),
 }
 
-fn tree(raw: Spanned<Raw>, text: &str) -> Tree {
-    let written = |otherwise: String| slice(raw.defined, text).map_or(otherwise, str::to_owned);
-    let value = match raw.value {
-        Raw::Null => Value::Null,
-        Raw::Flag(flag) => Value::Flag(flag, written(flag.to_string())),
-        Raw::Number(number) => Value::Number(number.clone(), written(number.to_string())),
-        Raw::Text(text) => Value::Text(text),
-        Raw::List(list) => Value::List(list.into_iter().map(|raw| tree(raw, text)).collect()),
-        Raw::Map(entries) => Value::Map(
-            entries
-                .into_iter()
-                .map(|(key, raw)| Entry {
-                    line: key.referenced.line(),
-                    key: key.value,
-                    tree: tree(raw, text),
-                })
-                .collect(),
-        ),
-    };
-    Tree { line: raw.referenced.line(), value }
+struct Reader<'t, 'f> {
+    text: &'t str,
+    notes: Notes<'f>,
+}
+
+impl Reader<'_, '_> {
+    fn tree(&mut self, raw: Spanned<Raw>, path: &str) -> Tree {
+        let written =
+            |otherwise: String| slice(raw.defined, self.text).map_or(otherwise, str::to_owned);
+        let value = match raw.value {
+            Raw::Null => Value::Null,
+            Raw::Flag(flag) => Value::Flag(flag, written(flag.to_string())),
+            Raw::Number(number) => Value::Number(number.clone(), written(number.to_string())),
+            Raw::Text(text) => Value::Text(text),
+            Raw::List(list) => {
+                let items = list.into_iter().enumerate();
+                Value::List(
+                    items.map(|(nth, raw)| self.tree(raw, &format!("{path}[{nth}]"))).collect(),
+                )
+            }
+            Raw::Map(entries) => Value::Map(self.entries(entries, path)),
+        };
+        Tree { line: raw.referenced.line(), value }
+    }
+
+    fn entries(&mut self, entries: Vec<(Spanned<String>, Spanned<Raw>)>, path: &str) -> Vec<Entry> {
+        let mut lines: BTreeMap<String, u64> = BTreeMap::new();
+        let mut kept = Vec::with_capacity(entries.len());
+        for (key, raw) in entries {
+            let line = key.referenced.line();
+            let below = joined(path, &key.value);
+            if let Some(first) = lines.get(&key.value) {
+                let found = format!("there again, after line {first}");
+                self.notes.fault(line, &below, found, "each key once");
+                continue;
+            }
+            lines.insert(key.value.clone(), line);
+            kept.push(Entry { line, tree: self.tree(raw, &below), key: key.value });
+        }
+        kept
+    }
 }
 
 /// The text that stands at a place of the file.
@@ -188,6 +241,8 @@ impl<'de> Visitor<'de> for RawVisitor {
 
     fn visit_f64<E>(self, number: f64) -> Result<Raw, E> {
         let as_text = || Raw::Text(number.to_string());
+        // A zero has no sign: no policy is to tell two apart.
+        let number = number + 0.0;
         Ok(serde_json::Number::from_f64(number).map_or_else(as_text, Raw::Number))
     }
 
@@ -222,7 +277,8 @@ mod tests {
             "a: 13.0\nb:\n  - {c: 0x10, d: yes}\n  - null\n---\n---\n\"e\": |\n  x\n  y\n",
             "f.yaml",
         )
-        .expect("it is in order");
+        .expect("it is in order")
+        .0;
         let shown: Vec<_> = documents.iter().map(|tree| tree.json().to_string()).collect();
         assert_eq!(shown, [r#"{"a":13.0,"b":[{"c":16,"d":"yes"},null]}"#, r#"{"e":"x\ny\n"}"#]);
         let Value::Map(entries) = &documents[0].value else { panic!("it is a map") };
@@ -238,7 +294,38 @@ mod tests {
         let error = parse("a: [1\nb: 2\n", "f.yaml").expect_err("a bracket is missing");
         let error = error.to_string();
         assert!(error.starts_with("f.yaml: ") && error.contains("line"), "{error}");
-        let error = parse("a: 1\na: 2\n", "f.yaml").expect_err("a key comes twice").to_string();
-        assert!(error.contains("line 2") && error.contains("duplicate"), "{error}");
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_is_a_fault_and_its_first_value_counts() {
+        let text = "a: 1\nb:\n- {c: 1, d: 2, c: 3}\na: 2\n";
+        let (documents, notes) = parse(text, "f.yaml").expect("it is YAML");
+        assert_eq!(documents[0].json().to_string(), r#"{"a":1,"b":[{"c":1,"d":2}]}"#);
+        let told = notes.or(()).expect_err("keys are there twice").to_string();
+        insta::assert_snapshot!(told, @r"
+        f.yaml:3: b[0].c is there again, after line 3, expected each key once
+        f.yaml:4: a is there again, after line 1, expected each key once
+        ");
+    }
+
+    #[test]
+    fn the_items_of_a_list_are_documents() {
+        let text = "apiVersion: v1\nkind: List\nitems:\n- kind: A\n- kind: B\n---\nkind: List\nitems: []\n";
+        let (documents, _) = parse(text, "f.yaml").expect("it is in order");
+        let shown: Vec<_> = documents.iter().map(|tree| (tree.line, tree.json())).collect();
+        assert_eq!(
+            shown,
+            [
+                (4, serde_json::json!({"kind": "A"})),
+                (5, serde_json::json!({"kind": "B"})),
+                (7, serde_json::json!({"kind": "List", "items": []})),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_zero_has_no_sign() {
+        let (documents, _) = parse("a: -0.0\n", "f.yaml").expect("it is in order");
+        assert_eq!(documents[0].json().to_string(), r#"{"a":0.0}"#);
     }
 }

@@ -8,7 +8,7 @@ use super::signal::Signal;
 use super::target::Target;
 use super::windows::{Averaging, LONGEST_SPAN_S, Window, WindowSpec};
 use super::words::Words;
-use crate::policy::wire::{Causes, Source};
+use crate::policy::wire::{Causes, Fault, Source};
 use crate::policy::{BindError, CallError};
 use crate::time::Time;
 
@@ -47,6 +47,30 @@ pub enum BindTargetError {
         /// What happened.
         source: CallError,
     },
+}
+
+impl BindTargetError {
+    /// Whether a policy failed over them, and not that they are wrong.
+    pub fn is_by_policy(&self) -> bool {
+        match self {
+            BindTargetError::Settings { source: BindError::Faults(_), .. }
+            | BindTargetError::Input { .. } => false,
+            BindTargetError::Settings { source: BindError::Call(_), .. }
+            | BindTargetError::Init { .. } => true,
+        }
+    }
+
+    /// The stage (or the placement policy) that found faults in its settings, and these.
+    pub fn faults(&self) -> Option<(&str, &[Fault])> {
+        match self {
+            BindTargetError::Settings { stage, source: BindError::Faults(faults), .. } => {
+                Some((stage, faults))
+            }
+            BindTargetError::Settings { source: BindError::Call(_), .. }
+            | BindTargetError::Input { .. }
+            | BindTargetError::Init { .. } => None,
+        }
+    }
 }
 
 impl Chain {

@@ -7,7 +7,9 @@ use super::Options;
 use super::fact::Fact;
 use super::target::{Target, TargetId};
 use super::words::Words;
-use crate::policy::wire::{Batch, Births, Causes, Decisions, Explanation, Program, Scope, States};
+use crate::policy::wire::{
+    Batch, Births, Causes, Decisions, Explanation, Inheritance, Program, Scope, States,
+};
 use crate::policy::{Answer, BindError, CallError, CallErrorKind, ScalingPolicy};
 use crate::time::Time;
 
@@ -45,7 +47,7 @@ impl Column {
     }
 
     /// Whether it stands for a text: the engine's position of it is not what crosses, see [`CallWords`].
-    fn is_text(self) -> bool {
+    pub(super) fn is_text(self) -> bool {
         match self {
             Column::Fact(fact) => fact.is_text(),
             Column::Window(_) | Column::Proposal | Column::Output { .. } | Column::Missing => false,
@@ -54,7 +56,7 @@ impl Column {
 
     /// What it reads now, for the policy at `position` of the chain.
     pub(super) fn read(self, position: usize, target: &Target, look: &Look<'_>) -> f64 {
-        match self {
+        let value = match self {
             Column::Window(window) => {
                 target.windows[window].average(look.now.second()).unwrap_or(f64::NAN)
             }
@@ -62,7 +64,9 @@ impl Column {
             Column::Proposal => target.proposal_before(position).map_or(f64::NAN, f64::from),
             Column::Output { stage, output } => target.seats[stage].output(output),
             Column::Missing => f64::NAN,
-        }
+        };
+        // A zero has no sign: no policy is to tell two apart.
+        value + 0.0
     }
 }
 
@@ -121,6 +125,8 @@ pub(super) struct Decision {
 /// A policy with its bindings.
 pub(super) struct Bound {
     pub(super) policy: Box<dyn ScalingPolicy>,
+    /// The name of the layout of its states; `None`: it could not say, or was not asked yet.
+    pub(super) schema: Option<String>,
     pub(super) bindings: Vec<Program>,
     by_settings: BTreeMap<String, u32>,
     /// Output names over all bindings, in order of first use.
@@ -138,6 +144,7 @@ impl Bound {
     pub(super) fn new(policy: Box<dyn ScalingPolicy>) -> Bound {
         Bound {
             policy,
+            schema: None,
             bindings: Vec::new(),
             by_settings: BTreeMap::new(),
             outputs: Vec::new(),
@@ -154,6 +161,10 @@ impl Bound {
             return Ok(binding);
         }
         let program = self.policy.bind(settings)?;
+        if self.schema.is_none() {
+            // A policy without one works as well, until another one is to take over from it.
+            self.schema = self.policy.state_schema().ok();
+        }
         if program.outputs.iter().any(|name| name == PROPOSAL) {
             let message = format!("it announces an output `{PROPOSAL}`, which is a reserved name");
             let kind = CallErrorKind::Malformed;
@@ -185,22 +196,39 @@ impl Bound {
         targets: &[Target],
         ids: &[TargetId],
     ) -> Result<Vec<Vec<u8>>, CallError> {
+        let born = self.births(now, position, which, targets, ids);
+        each_its_state(&self.policy.init(&born)?, ids.len(), "were born")
+    }
+
+    /// What the states `old` of `ids`, of the layout `schema`, are in this policy's own layout.
+    pub(super) fn migrate(
+        &mut self,
+        now: Time,
+        position: usize,
+        which: usize,
+        targets: &[Target],
+        ids: &[TargetId],
+        (schema, old): (&str, States),
+    ) -> Result<Vec<Vec<u8>>, CallError> {
+        let born = self.births(now, position, which, targets, ids);
+        let from = Inheritance { born, schema: schema.to_owned(), old };
+        each_its_state(&self.policy.migrate(&from)?, ids.len(), "were inherited")
+    }
+
+    fn births(
+        &self,
+        now: Time,
+        position: usize,
+        which: usize,
+        targets: &[Target],
+        ids: &[TargetId],
+    ) -> Births {
         let mut params = ParamsTable::default();
         let binding = |id: &TargetId| targets[id.index()].seats[position].chairs[which].binding;
         let params_of = ids.iter().map(|id| params.position(binding(id), &self.bindings)).collect();
         let ready =
             ids.iter().map(|id| targets[id.index()].ready().map_or(f64::NAN, f64::from)).collect();
-        let born = Births { at_ms: now.0, params: params.list, params_of, ready };
-        let states = self.policy.init(&born)?;
-        let mut split = split_states(&states);
-        let states: Vec<Vec<u8>> = split.by_ref().take(ids.len()).map(<[u8]>::to_vec).collect();
-        if states.len() == ids.len() {
-            Ok(states)
-        } else {
-            let message =
-                format!("{} targets were born and {} states came back", ids.len(), states.len());
-            Err(CallError { kind: CallErrorKind::Malformed, culprits: Vec::new(), message })
-        }
+        Births { at_ms: now.0, params: params.list, params_of, ready }
     }
 
     /// Asks about `due`, by the chairs at `which`, which keep what was asked. States are taken in here; the rest of the
@@ -412,6 +440,17 @@ fn decision(decisions: &Decisions, i: usize, now: Time) -> Decision {
         .filter(|&next| next > now)
         .map_or(Time::ZERO, |next| next.max(now + SOONEST_MS));
     Decision { wanted: decisions.wanted[i], is_applied: decisions.apply[i], next_at }
+}
+
+/// The states that are joined in `states`, or what is amiss where they are not as many as there are targets.
+fn each_its_state(states: &States, targets: usize, what: &str) -> Result<Vec<Vec<u8>>, CallError> {
+    if states.ends.len() == targets {
+        Ok(split_states(states).map(<[u8]>::to_vec).collect())
+    } else {
+        let message =
+            format!("{targets} targets {what} and {} states came back", states.ends.len());
+        Err(CallError { kind: CallErrorKind::Malformed, culprits: Vec::new(), message })
+    }
 }
 
 /// The states that are joined in `states`; an end that is out of order gives an empty one.

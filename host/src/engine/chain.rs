@@ -13,7 +13,7 @@ use crate::policy::{CallError, CallErrorKind, Quarantine, ScalingPolicy};
 use crate::time::Time;
 
 /// Targets in one call. A thousand fit in what an instance keeps resident, and a call's fixed cost is spread thin by then.
-const BATCH_AT_MOST: usize = 1_000;
+pub(super) const BATCH_AT_MOST: usize = 1_000;
 
 /// What the host does about a target that a policy gave no decision for. Failure never means zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -91,8 +91,9 @@ impl Stage {
     }
 
     /// The digest of the policy that last decided about the target that has `seat`.
-    pub(super) fn decided_by(&self, seat: &Seat) -> &str {
-        self.policies[seat.decided_by].policy.digest()
+    pub(super) fn decided_by<'a>(&'a self, seat: &'a Seat) -> &'a str {
+        let own = || self.policies[seat.decided_by].policy.digest();
+        seat.inherited.as_deref().unwrap_or_else(own)
     }
 
     /// Whether its policy wants to hear when an input reads differently, with any settings bound so far.
@@ -116,26 +117,28 @@ pub(super) struct Seat {
     /// Whether its last decision was to be applied.
     pub(super) is_applied: bool,
     /// A value for each output of the stage.
-    outputs: Vec<f64>,
+    pub(super) outputs: Vec<f64>,
     pub(super) next_at: Time,
     /// Its policy is asked when `next_at` has come; to others that only says until when ticks may be spared.
     pub(super) has_timer: bool,
     /// Its last decision differed from the one before, so a stage with cause `change` is asked again.
-    has_changed: bool,
+    pub(super) has_changed: bool,
     /// It was asked at least once.
-    was_asked: bool,
+    pub(super) was_asked: bool,
     /// The step in which its policy last failed: it is not asked again in that.
-    failed_in: u64,
+    pub(super) failed_in: u64,
     pub(super) quarantine: Quarantine,
     /// Its policy failed when last asked; when to ask again, and about what.
-    failing: Option<(Time, Causes)>,
+    pub(super) failing: Option<(Time, Causes)>,
     pub(super) is_closed: bool,
     /// The tick that it has answered, by the time when it was due.
-    ticked: Time,
+    pub(super) ticked: Time,
     /// The step in which it last answered a poke, and in which it last decided.
-    poked_in: u64,
+    pub(super) poked_in: u64,
     pub(super) decided_in: u64,
     pub(super) decided_by: usize,
+    /// The digest of the policy that last decided, where that was none of this chain.
+    pub(super) inherited: Option<String>,
 }
 
 impl Seat {
@@ -577,6 +580,7 @@ impl Chain {
                 seat.outputs = outputs;
                 seat.decided_in = number;
                 seat.decided_by = which;
+                seat.inherited = None;
                 if which == MAIN {
                     seat.next_at = decision.next_at;
                     seat.failing = None;
@@ -592,7 +596,7 @@ impl Chain {
 
     /// Asks for the first states of those among `ids` that have none yet. Those that a policy could not make one for are returned
     /// in order, with why; a bad target is found by halving, and the others get theirs.
-    fn bear(
+    pub(super) fn bear(
         &mut self,
         position: usize,
         which: usize,

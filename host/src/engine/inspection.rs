@@ -223,7 +223,10 @@ impl Engine {
         let decided_by = self.targets[id.index()].seats[position].decided_by;
         let is_failing = self.targets[id.index()].seats[position].is_failing();
         // What its own policy was last asked with is then no longer what it last decided by.
-        let is_explained = decided_in > 0 && !(is_failing && decided_by == MAIN);
+        // Nor does a policy know what another one thought, nor what it thought of other settings.
+        let seat = &self.targets[id.index()].seats[position];
+        let is_its_own = seat.inherited.is_none() && seat.chairs[decided_by].asked.is_some();
+        let is_explained = decided_in > 0 && is_its_own && !(is_failing && decided_by == MAIN);
         let explained = is_explained
             .then(|| self.chain.explain(position, decided_in, id, &self.targets, &self.words));
         let (reason, figures) = match explained {

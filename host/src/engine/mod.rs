@@ -15,8 +15,10 @@ pub mod inspection;
 pub mod observation;
 mod placing;
 pub mod plan;
+mod recent;
 pub mod replicas;
 pub mod signal;
+pub mod snapshot;
 pub mod target;
 pub mod windows;
 mod words;
@@ -33,15 +35,18 @@ pub use fleet::{Node, NodeId, Resources, Taint, TaintEffect};
 pub use inspection::{Inspection, Moved, StageInspection};
 pub use observation::{Counts, Event, Observation, Phase, Report};
 pub use placing::PLACEMENT;
-pub use plan::{Action, Change, Clamp, ClampRule, Plan, StageFailure, StageSaid, Unplaced};
+pub use plan::{
+    Action, Change, Clamp, ClampRule, Plan, StageFailure, StageSaid, Unplaced, Yielded,
+};
 pub use replicas::{Replica, ReplicaSet, ReplicaState};
 pub use signal::Signal;
-pub use target::{Bounds, Owner, ReplicaId, TargetId, TargetName, TargetSpec};
+pub use snapshot::{Restored, Snapshot};
+pub use target::{Bounds, Owner, Pin, ReplicaId, TargetId, TargetName, TargetSpec};
 
 use bound::Look;
 use chain::{Chain, Pass};
 use placing::Placing;
-use target::Target;
+use target::{Marks, Target};
 use words::Words;
 
 use crate::policy::{CallError, PlacementPolicy};
@@ -66,6 +71,30 @@ pub struct Options {
     /// Whether requests always pass through the gateway, or only while the chain's output `gateway-in-path` says so or nothing
     /// is ready, as in Knative.
     pub gateway_is_always_in_path: bool,
+    /// How long the seconds of every signal are kept as they were reported, so that policies that ask for other windows than those
+    /// before them do not start blind. Seconds; 0 keeps none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub keeps_s: u32,
+    /// Whether idle replicas leave where a service that waits finds no place.
+    #[serde(default)]
+    pub makes_room: bool,
+}
+
+impl Default for Options {
+    /// Knative's tick, nobody reads, the gateway is always in the path.
+    fn default() -> Options {
+        Options {
+            tick_ms: 2_000,
+            explains: false,
+            gateway_is_always_in_path: true,
+            keeps_s: 0,
+            makes_room: false,
+        }
+    }
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 /// Plans for a set of targets on a fleet of nodes.
@@ -76,6 +105,9 @@ pub struct Engine {
     targets: Vec<Target>,
     words: Words,
     generation: u64,
+    /// When the last plan was made, and when it asked to be woken.
+    planned_at: Time,
+    wakes_at: Time,
     warnings: Vec<String>,
 }
 
@@ -157,6 +189,8 @@ impl Engine {
             targets,
             words,
             generation: 0,
+            planned_at: Time::ZERO,
+            wakes_at: Time::ZERO,
             warnings,
         })
     }
@@ -240,6 +274,7 @@ impl Engine {
         match bound {
             Ok((scaling, placing)) => {
                 self.warnings.extend(scaling.into_iter().chain(placing));
+                target.marks = Marks::of(&target.spec);
                 target.is_touched = true;
                 self.placing.is_stale = true;
                 Ok(())
@@ -302,6 +337,21 @@ impl Engine {
         }
     }
 
+    /// Whether idle replicas of a target made room for another service, and it has not asked for them since.
+    pub fn has_yielded(&self, id: TargetId) -> bool {
+        self.targets[id.index()].yields_to.is_some()
+    }
+
+    /// What a person pinned a target to; `None`: policies decide about it.
+    pub fn pin(&self, id: TargetId) -> Option<Pin> {
+        self.targets[id.index()].pin
+    }
+
+    /// When it wants to see the world again, whatever happens before: what the last plan said.
+    pub fn wakes_at(&self) -> Time {
+        self.wakes_at
+    }
+
     /// The replicas of a target.
     pub fn replicas(&self, id: TargetId) -> &ReplicaSet {
         &self.targets[id.index()].replicas
@@ -337,6 +387,16 @@ impl Engine {
         found.unwrap_or(f64::NAN)
     }
 
+    /// Takes the real world's replicas for its own, as `real` has them, which has the same targets: it decides in its shadow.
+    pub fn follow(&mut self, real: &Engine) {
+        for (target, real) in self.targets.iter_mut().zip(&real.targets) {
+            target.replicas = real.replicas.clone();
+            target.counted = real.counted;
+        }
+        self.placing.grounds.started.clone_from(&real.placing.grounds.started);
+        self.placing.is_stale = true;
+    }
+
     /// What to do about what was seen.
     pub fn step(&mut self, seen: &Observation) -> Plan {
         self.plan(seen, &[Pass::Changes, Pass::Pokes, Pass::Ticks])
@@ -368,8 +428,12 @@ impl Engine {
             target.is_asked = false;
         }
         self.placing.place_pending(now, &self.options, &mut self.targets, &mut plan);
+        if self.options.makes_room {
+            self.placing.make_room(now, &mut self.targets, &mut plan);
+        }
         self.tell_changes(&mut plan);
         plan.wake_at = self.wake_at(now);
+        (self.planned_at, self.wakes_at) = (now, plan.wake_at);
         plan
     }
 
@@ -381,6 +445,7 @@ impl Engine {
         {
             target.next_tick = next_tick(target.created_at, seen.at - 1, self.options.tick_ms);
         }
+        let keeps_s = self.options.keeps_s;
         for event in &seen.events {
             match event {
                 Event::Nodes(nodes) => {
@@ -389,12 +454,12 @@ impl Engine {
                 }
                 Event::Report(id, report) => {
                     let target = &mut self.targets[id.index()];
-                    target.report(report);
+                    target.report(report, keeps_s);
                     // Whoever reports requests while nothing is wanted pokes, as Knative's activator does.
                     target.is_poked |=
                         target.levels.concurrency > 0.0 && target.gateway_since.is_some();
                 }
-                Event::Scraped(id, report) => self.targets[id.index()].report(report),
+                Event::Scraped(id, report) => self.targets[id.index()].report(report, keeps_s),
                 Event::Waiting(id) => {
                     let target = &mut self.targets[id.index()];
                     target.is_poked = true;
@@ -418,7 +483,19 @@ impl Engine {
                     target.is_touched |= target.gateway_answers != *answers;
                     target.gateway_answers = *answers;
                 }
+                Event::Pin { target, replicas, until } => {
+                    let target = &mut self.targets[target.index()];
+                    target.pin = Some(Pin { replicas: *replicas, until: *until });
+                    target.is_touched = true;
+                }
+                Event::Unpin(id) => {
+                    let target = &mut self.targets[id.index()];
+                    target.is_touched |= target.pin.take().is_some();
+                }
             }
+        }
+        for target in &mut self.targets {
+            target.is_touched |= target.pin.take_if(|pin| pin.until <= seen.at).is_some();
         }
         for (id, holds) in &seen.in_flight {
             self.targets[id.target.index()].replicas.see_in_flight(id.ordinal, *holds);
@@ -508,12 +585,16 @@ impl Engine {
             let target = &mut self.targets[id.index()];
             *moved |= target.initialise();
             let wanted = target.seats.last().and_then(|seat| seat.wanted);
-            target.desired = target.bounds_now().apply(wanted.unwrap_or(target.desired)).0;
+            target.unpinned = target.bounds_now().apply(wanted.unwrap_or(target.unpinned)).0;
             target.is_activated = target.is_failing()
-                && (target.is_activated || target.desired == 0 && target.is_starved());
+                && (target.is_activated || target.unpinned == 0 && target.is_starved());
             if target.is_activated {
-                target.desired = target.desired.max(target.activation());
+                target.unpinned = target.unpinned.max(target.activation());
             }
+            target.desired = match target.pin {
+                Some(pin) => pin.replicas,
+                None => target.yielding(target.unpinned),
+            };
             match target.spec.owner {
                 Owner::Other if target.scaled_to == Some(target.desired) => {}
                 Owner::Other => {
@@ -613,19 +694,26 @@ impl Engine {
                     reason,
                 });
             }
+            if let Some(to) = target.yields_to.filter(|_| target.pin.is_none()) {
+                let wanted = target.seats.last().and_then(|seat| seat.wanted);
+                let from = wanted.map_or(to, |wanted| target.bounds_now().apply(wanted).0);
+                if from > to {
+                    let stage = PLACEMENT.to_owned();
+                    change.clamps.push(Clamp { stage, rule: ClampRule::Yielded, from, to });
+                }
+            }
             // Without the guard, what the chain wants, or else what was planned before, would have stood.
             let wanted = target.seats.last().and_then(|seat| seat.wanted);
             let before = target.planned.unwrap_or(target.spec.bounds.initial);
             let unguarded = target.bounds_now().apply(wanted.unwrap_or(before)).0;
-            if target.is_starved() && unguarded == 0 && target.desired > 0 {
-                let stage =
-                    self.chain.stages.last().map_or(String::new(), |stage| stage.name().to_owned());
-                change.clamps.push(Clamp {
-                    stage,
-                    rule: ClampRule::Activation,
-                    from: 0,
-                    to: target.desired,
-                });
+            let last = || self.chain.stages.last().map_or("", Stage::name).to_owned();
+            if target.is_starved() && unguarded == 0 && target.unpinned > 0 {
+                let (rule, to) = (ClampRule::Activation, target.unpinned);
+                change.clamps.push(Clamp { stage: last(), rule, from: 0, to });
+            }
+            if target.pin.is_some() && target.desired != target.unpinned {
+                let (rule, from) = (ClampRule::Pinned, target.unpinned);
+                change.clamps.push(Clamp { stage: last(), rule, from, to: target.desired });
             }
             plan.changes.push(change);
             self.targets[position].planned = Some(self.targets[position].desired);
@@ -648,6 +736,9 @@ impl Engine {
                 target.spec.owner == Owner::Tidegate && target.replicas.alive() < target.desired;
             if is_short && target.replicas.back_off_until() > now {
                 target.wakes_at = target.wakes_at.min(target.replicas.back_off_until());
+            }
+            if let Some(pin) = target.pin {
+                target.wakes_at = target.wakes_at.min(pin.until);
             }
             earliest = earliest.min(target.wakes_at);
         }

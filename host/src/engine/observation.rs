@@ -35,6 +35,38 @@ pub enum Event {
     Counted(TargetId, Counts),
     /// Whether the gateway answers on the target's public address.
     GatewayAnswers(TargetId, bool),
+    /// A person wants exactly so many replicas, whatever policies and bounds say.
+    Pin {
+        /// Of this target.
+        target: TargetId,
+        /// How many.
+        replicas: u32,
+        /// Policies decide again from then on.
+        until: Time,
+    },
+    /// Policies decide again from now on.
+    Unpin(TargetId),
+}
+
+impl Event {
+    /// The same about targets at other positions; `None` where the one that it is about is no more.
+    pub fn of_targets(self, now_at: impl Fn(TargetId) -> Option<TargetId>) -> Option<Event> {
+        Some(match self {
+            Event::Nodes(nodes) => Event::Nodes(nodes),
+            Event::Report(id, report) => Event::Report(now_at(id)?, report),
+            Event::Scraped(id, report) => Event::Scraped(now_at(id)?, report),
+            Event::Waiting(id) => Event::Waiting(now_at(id)?),
+            Event::Replica(id, phase) => {
+                Event::Replica(ReplicaId { target: now_at(id.target)?, ..id }, phase)
+            }
+            Event::Counted(id, counts) => Event::Counted(now_at(id)?, counts),
+            Event::GatewayAnswers(id, answers) => Event::GatewayAnswers(now_at(id)?, answers),
+            Event::Pin { target, replicas, until } => {
+                Event::Pin { target: now_at(target)?, replicas, until }
+            }
+            Event::Unpin(id) => Event::Unpin(now_at(id)?),
+        })
+    }
 }
 
 /// How many replicas there are of a target whose replicas something else owns.

@@ -3,6 +3,7 @@
 
 mod columns;
 mod grounds;
+mod room;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -34,13 +35,13 @@ const CALLS_AT_MOST: usize = 32;
 pub(super) struct Placing {
     main: Placer,
     fallback: Option<Placer>,
-    grounds: Grounds,
+    pub(super) grounds: Grounds,
     /// Something may have made room since the policy was last asked.
     pub(super) is_stale: bool,
     /// When to ask again although nothing happened, since somebody was at fault; otherwise never.
     pub(super) retry_at: Time,
     /// What was last told of each target with replicas that found no place.
-    unplaced: BTreeMap<TargetId, Unplaced>,
+    pub(super) unplaced: BTreeMap<TargetId, Unplaced>,
     /// The target of which somebody wants to know where its replicas went and why, and what came of that in this step.
     pub(super) watched: Option<TargetId>,
     pub(super) moved: Vec<Moved>,

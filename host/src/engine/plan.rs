@@ -23,6 +23,9 @@ pub struct Plan {
     /// Targets with replicas that find no place, in order. One about which the same was told before is not in it.
     #[serde(default)]
     pub unplaced: Vec<Unplaced>,
+    /// Idle replicas that leave so that a service which waits finds a place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub yielded: Vec<Yielded>,
     /// Policies that failed or were put aside in this step.
     pub failures: Vec<StageFailure>,
 }
@@ -36,6 +39,15 @@ pub struct Unplaced {
     pub replicas: u32,
     /// Why, in the placement policy's words, if somebody reads; empty otherwise.
     pub reason: String,
+}
+
+/// An idle replica that leaves for another service's sake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Yielded {
+    /// The replica.
+    pub replica: ReplicaId,
+    /// Who waits for a place.
+    pub to: TargetId,
 }
 
 /// Something for a backend to do.
@@ -118,6 +130,10 @@ pub enum ClampRule {
     Initial,
     /// The activation scale for a request that waits at zero while policies fail.
     Activation,
+    /// No more than are left after idle replicas made room for a service that waits.
+    Yielded,
+    /// What a person pinned, whatever policies and bounds say.
+    Pinned,
 }
 
 /// A policy that gave no answer for some targets.

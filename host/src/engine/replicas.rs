@@ -1,6 +1,8 @@
 //! The replicas of one target: `pending → starting → ready → draining → gone`, and `failed` with back-off. It counts and keeps
 //! them; who goes where and who leaves first is the placement policy's choice, made in `placing`.
 
+use serde::{Deserialize, Serialize};
+
 use super::fleet::NodeId;
 use super::observation::Phase;
 use crate::time::Time;
@@ -18,7 +20,8 @@ const PENDING_AT_MOST: u32 = 1_000;
 const NO_NODE: NodeId = NodeId(u32::MAX);
 
 /// Where a replica is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum ReplicaState {
     /// Wanted, without a place.
     Pending,
@@ -42,7 +45,8 @@ pub enum ReplicaState {
 }
 
 /// One replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Replica {
     /// Its ordinal within the target; never used again.
     pub ordinal: u32,
@@ -65,7 +69,8 @@ impl Replica {
 }
 
 /// The replicas of one target, in order of ordinals.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct ReplicaSet {
     list: Vec<Replica>,
     next_ordinal: u32,
@@ -80,6 +85,45 @@ pub struct ReplicaSet {
     pending: u32,
     starting: u32,
     draining: u32,
+}
+
+/// The same without what can be counted again.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Written {
+    list: Vec<Replica>,
+    next_ordinal: u32,
+    failures_in_a_row: u32,
+    strikes: u32,
+    failed_at: Time,
+    back_off_until: Time,
+}
+
+impl From<ReplicaSet> for Written {
+    fn from(set: ReplicaSet) -> Written {
+        let ReplicaSet { list, next_ordinal, failures_in_a_row, strikes, failed_at, .. } = set;
+        let back_off_until = set.back_off_until;
+        Written { list, next_ordinal, failures_in_a_row, strikes, failed_at, back_off_until }
+    }
+}
+
+impl TryFrom<Written> for ReplicaSet {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<ReplicaSet, &'static str> {
+        let Written { list, next_ordinal, failures_in_a_row, strikes, failed_at, .. } = written;
+        let is_sorted = list.windows(2).all(|pair| pair[0].ordinal < pair[1].ordinal);
+        if !is_sorted || list.last().is_some_and(|last| last.ordinal >= next_ordinal) {
+            return Err("replicas are out of order");
+        }
+        let mut set = ReplicaSet { next_ordinal, failures_in_a_row, strikes, ..Self::default() };
+        (set.failed_at, set.back_off_until) = (failed_at, written.back_off_until);
+        for replica in list {
+            *set.count(replica.state) += 1;
+            set.list.push(replica);
+        }
+        Ok(set)
+    }
 }
 
 impl ReplicaSet {
@@ -248,6 +292,12 @@ impl ReplicaSet {
                 }
             }
         }
+    }
+
+    /// Whether each of them is on one of the first `nodes` nodes, or on none that there is.
+    pub(super) fn are_on(&self, nodes: usize) -> bool {
+        let mut on = self.list.iter().filter_map(Replica::node);
+        on.all(|node| node == NO_NODE || node.index() < nodes)
     }
 
     fn position(&self, ordinal: u32) -> Option<usize> {

@@ -1,7 +1,10 @@
 //! The signals that are reported once a second and that windows average. `docs/signals.md` is the catalogue for readers.
 
+use serde::{Deserialize, Serialize};
+
 /// A signal of one target, one value a second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Signal {
     /// Requests in flight, waiting ones included, averaged over the second by time. Requests.
     Concurrency,

@@ -8,6 +8,7 @@ use super::bounds::BoundsNow;
 use super::chain::Seat;
 use super::fleet::Resources;
 use super::observation::{Counts, Report};
+use super::recent::Recent;
 use super::replicas::ReplicaSet;
 use super::signal::Signal;
 use super::windows::Window;
@@ -121,6 +122,40 @@ pub struct TargetSpec {
     pub weights_bytes: u64,
 }
 
+/// A person's word that holds against policies and bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pin {
+    /// Replicas that there are to be.
+    pub replicas: u32,
+    /// From then on it holds no longer.
+    pub until: Time,
+}
+
+/// What settings a target has, as numbers that differ where those do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Marks {
+    /// Of all that the engine was told about it.
+    pub(super) whole: u64,
+    /// Of the settings document for each scaling stage.
+    pub(super) settings: Vec<u64>,
+}
+
+impl Marks {
+    pub(super) fn of(spec: &TargetSpec) -> Marks {
+        let whole = serde_json::to_vec(spec).expect("a target has text for keys");
+        let settings = spec.scaling_settings.iter().map(|document| mark(document.as_bytes()));
+        Marks { whole: mark(&whole), settings: settings.collect() }
+    }
+}
+
+/// FNV-1a. Nobody gains by making two settings look alike: the first tick puts right what that leaves undone.
+fn mark(bytes: &[u8]) -> u64 {
+    let step = |mark: u64, byte: &u8| (mark ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
 /// What the gateway last said of a target's requests.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Levels {
@@ -135,6 +170,7 @@ pub(super) struct Levels {
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) spec: TargetSpec,
+    pub(super) marks: Marks,
     /// The same number for all targets of a tenant.
     pub(super) tenant: u32,
     /// The same number for all targets of a service.
@@ -151,13 +187,20 @@ pub(super) struct Target {
     pub(super) gateway_since: Option<Time>,
     pub(super) gateway_answers: bool,
     pub(super) windows: Vec<Window>,
+    /// What was reported of every signal, where that is kept.
+    pub(super) recent: Recent,
     pub(super) seats: Vec<Seat>,
     pub(super) replicas: ReplicaSet,
     /// What was last counted, where something else owns the replicas.
     pub(super) counted: Counts,
     /// What their owner was last told.
     pub(super) scaled_to: Option<u32>,
-    /// Replicas that the plan wants, within bounds.
+    /// No more than so many, since idle ones made room for another service.
+    pub(super) yields_to: Option<u32>,
+    /// Replicas that the chain wants, within bounds.
+    pub(super) unpinned: u32,
+    pub(super) pin: Option<Pin>,
+    /// Replicas that the plan wants: those of the pin, or else what the chain wants.
     pub(super) desired: u32,
     /// What `desired` was when the last plan was made; `None`: there was none.
     pub(super) planned: Option<u32>,
@@ -182,6 +225,7 @@ impl Target {
     ) -> Target {
         let desired = spec.bounds.now(spec.is_reachable, false).apply(spec.bounds.initial).0;
         Target {
+            marks: Marks::of(&spec),
             spec,
             tenant,
             group,
@@ -193,10 +237,14 @@ impl Target {
             gateway_since: Some(now),
             gateway_answers: true,
             windows: Vec::new(),
+            recent: Recent::default(),
             seats: Vec::new(),
             replicas: ReplicaSet::default(),
             counted: Counts::default(),
             scaled_to: None,
+            yields_to: None,
+            unpinned: desired,
+            pin: None,
             desired,
             planned: None,
             levels: Levels::default(),
@@ -209,6 +257,14 @@ impl Target {
 
     pub(super) fn bounds_now(&self) -> BoundsNow {
         self.spec.bounds.now(self.spec.is_reachable, self.is_initialised)
+    }
+
+    /// What is left of `desired` where idle replicas made room for another service. That ends when a request waits, or the policies
+    /// want as few themselves.
+    pub(super) fn yielding(&mut self, desired: u32) -> u32 {
+        let is_wanted = self.is_poked || self.levels.waiting > 0;
+        self.yields_to = self.yields_to.filter(|to| !is_wanted && desired > *to);
+        self.yields_to.unwrap_or(desired)
     }
 
     /// What the stage before `position` wants, within bounds; `None` where it has not said yet.
@@ -249,7 +305,8 @@ impl Target {
     }
 
     /// Takes in what the gateway counted over a second.
-    pub(super) fn report(&mut self, report: &Report) {
+    pub(super) fn report(&mut self, report: &Report, keeps_s: u32) {
+        self.recent.take(report, keeps_s);
         for window in &mut self.windows {
             let value = report.values[window.spec().signal as usize];
             if !value.is_nan() {

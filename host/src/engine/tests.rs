@@ -1,9 +1,8 @@
 //! The engine's own rules, with policies that are plain Rust.
 
-mod scripted;
+pub(super) mod scripted;
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::policy::wire::{
@@ -120,7 +119,7 @@ fn a_second_stage_hears_proposals_within_bounds_and_facts_and_its_own_timers() {
             output: inputs[1],
         })
     }
-    let heard = Rc::default();
+    let heard = Arc::default();
     let stages = vec![
         stage(&heard, "first", Causes::TICK, vec![window()], as_many, OnFailure::Hold),
         stage(
@@ -183,9 +182,9 @@ fn failing_policies_hold_and_never_mean_zero_and_are_put_aside_after_five() {
 
 #[test]
 fn a_change_names_the_policy_that_decided_be_it_the_one_that_stands_in() {
-    let heard = Rc::default();
+    let heard = Arc::default();
     let scripted = |name, says: Says| {
-        let heard = Rc::clone(&heard);
+        let heard = Arc::clone(&heard);
         Box::new(Scripted {
             causes: Causes::TICK,
             inputs: vec![window()],
@@ -197,7 +196,7 @@ fn a_change_names_the_policy_that_decided_be_it_the_one_that_stands_in() {
     };
     let stage =
         Stage::with_fallback("first", scripted("own", |_, _, _| None), scripted("other", as_many));
-    let mut bench = bench(vec![stage], Rc::clone(&heard), vec![spec("a", 0, 5, 1)]);
+    let mut bench = bench(vec![stage], Arc::clone(&heard), vec![spec("a", 0, 5, 1)]);
     let mut digest = |s: u64, events: Vec<Event>| {
         let seen = Observation { at: START + s * SECOND, events, in_flight: Vec::new() };
         bench.engine.step(&seen).changes[0].stages[0].digest.clone()
@@ -254,7 +253,7 @@ fn a_tick_is_not_spared_where_a_fact_reads_differently() {
     fn on_facts_only(_: u64, _: Causes, inputs: &[f64]) -> Option<Said> {
         Some(Said { wanted: inputs[0] as u32, next_at_ms: u64::MAX, ..Said::default() })
     }
-    let heard = Rc::default();
+    let heard = Arc::default();
     let inputs = vec![fact("waiting")];
     let stages = vec![stage(&heard, "first", Causes::TICK, inputs, on_facts_only, OnFailure::Hold)];
     let mut bench = bench(stages, heard, vec![spec("a", 0, 5, 0)]);
@@ -266,7 +265,7 @@ fn a_tick_is_not_spared_where_a_fact_reads_differently() {
 
 #[test]
 fn a_policy_that_was_put_aside_is_left_alone_until_its_time_is_over() {
-    let heard = Rc::default();
+    let heard = Arc::default();
     let inputs = vec![fact("ready-replicas")];
     let causes = Causes::CREATED | Causes::CHANGE | Causes::TICK;
     let stages = vec![stage(&heard, "first", causes, inputs, |_, _, _| None, OnFailure::Hold)];
@@ -289,7 +288,7 @@ fn a_policy_that_was_put_aside_is_left_alone_until_its_time_is_over() {
 #[test]
 fn an_output_that_only_another_services_settings_give_is_missing() {
     let stages = || {
-        let heard: Rc<RefCell<String>> = Rc::default();
+        let heard: Arc<Mutex<String>> = Arc::default();
         let later = vec![Source::Output("first-output".into())];
         let mut first = Scripted {
             causes: Causes::TICK,
@@ -332,7 +331,12 @@ fn an_output_that_only_another_services_settings_give_is_missing() {
         let second = stage(&heard, "second", Causes::CHANGE, later, as_many, OnFailure::Skip);
         vec![Stage::new("first", Box::new(Moody(first)), OnFailure::Hold), second]
     };
-    let options = Options { tick_ms: 2 * SECOND, explains: false, gateway_is_always_in_path: true };
+    let options = Options {
+        tick_ms: 2 * SECOND,
+        explains: false,
+        gateway_is_always_in_path: true,
+        ..Options::default()
+    };
     let mut engine =
         Engine::new(options, stages(), Box::new(FirstFit), None).expect("it says what it wants");
     let with = |name: &str, settings: &str| TargetSpec {
@@ -348,7 +352,7 @@ fn an_output_that_only_another_services_settings_give_is_missing() {
 
 #[test]
 fn targets_of_a_service_are_decided_together_whichever_of_them_is_due() {
-    let heard: Rc<RefCell<String>> = Rc::default();
+    let heard: Arc<Mutex<String>> = Arc::default();
     let grouped = Scripted {
         causes: Causes::CHANGE,
         inputs: vec![fact("ready-replicas")],
@@ -422,10 +426,15 @@ fn a_choice_that_does_not_fit_is_refused_as_a_whole() {
             Ok(vec![0, 0])
         }
     }
-    let heard: Rc<RefCell<String>> = Rc::default();
+    let heard: Arc<Mutex<String>> = Arc::default();
     let stages =
         vec![stage(&heard, "first", Causes::TICK, vec![window()], as_many, OnFailure::Hold)];
-    let options = Options { tick_ms: 2 * SECOND, explains: false, gateway_is_always_in_path: true };
+    let options = Options {
+        tick_ms: 2 * SECOND,
+        explains: false,
+        gateway_is_always_in_path: true,
+        ..Options::default()
+    };
     let mut engine = Engine::new(options, stages, Box::new(Crowd), Some(Box::new(FirstFit)))
         .expect("it says what it wants");
     engine.add_targets(START, vec![spec("a", 0, 9, 1)]).expect("the settings are fine");
@@ -449,7 +458,7 @@ fn a_chain_that_does_not_settle_is_reported_and_left_alone() {
         let turn = TURN.with(|turn| turn.replace(turn.get() + 1));
         Some(Said { wanted: 1 + turn % 2, output: inputs[0], ..Said::default() })
     }
-    let heard = Rc::default();
+    let heard = Arc::default();
     let stages = vec![stage(
         &heard,
         "first",
@@ -466,11 +475,15 @@ fn a_chain_that_does_not_settle_is_reported_and_left_alone() {
 #[test]
 fn a_required_input_that_nobody_gives_is_refused_by_name() {
     let refused = |source: Source| {
-        let heard: Rc<RefCell<String>> = Rc::default();
+        let heard: Arc<Mutex<String>> = Arc::default();
         let stages =
             vec![stage(&heard, "first", Causes::TICK, vec![source], as_many, OnFailure::Hold)];
-        let options =
-            Options { tick_ms: 2 * SECOND, explains: false, gateway_is_always_in_path: true };
+        let options = Options {
+            tick_ms: 2 * SECOND,
+            explains: false,
+            gateway_is_always_in_path: true,
+            ..Options::default()
+        };
         let mut engine =
             Engine::new(options, stages, Box::new(FirstFit), None).expect("it says what it wants");
         engine

@@ -5,13 +5,16 @@
 //! window does not decay, silence between two values counts as zeros, and a window that was silent for as long as it is long
 //! starts afresh, so that its first busy second counts in full.
 
+use serde::{Deserialize, Serialize};
+
 use super::Signal;
 
 /// Longest window that a policy may ask for. Seconds.
 pub const LONGEST_SPAN_S: u32 = 3_600;
 
 /// How the buckets of a window become one number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Averaging {
     /// Their mean over the seconds since the first value, at most the span; rounded to six decimals.
     Linear,
@@ -39,7 +42,8 @@ impl Averaging {
 }
 
 /// Which average of which signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WindowSpec {
     /// The signal.
     pub signal: Signal,
@@ -157,6 +161,53 @@ impl Window {
             self.total += value;
         }
         self.written = Some(((last + 1).saturating_sub(old_span), last));
+    }
+
+    /// All that it holds beside its spec: the total, and the first and last second with a value and what there is from
+    /// [`Window::since`] the one to the other.
+    pub(super) fn contents(&self) -> (f64, Option<(u64, u64, Vec<f64>)>) {
+        let values = |(first, last)| {
+            let from = self.since(first, last);
+            (first, last, (from..=last).map(|second| self.buckets[self.bucket(second)]).collect())
+        };
+        (self.total, self.written.map(values))
+    }
+
+    /// A window that holds what [`Window::contents`] gave; `None` where that cannot be.
+    pub(super) fn holding(
+        spec: WindowSpec,
+        total: f64,
+        contents: Option<(u64, u64, &[f64])>,
+    ) -> Option<Window> {
+        if spec.span_s == 0 || spec.span_s > LONGEST_SPAN_S {
+            return None;
+        }
+        let mut window = Window::new(spec);
+        window.total = total;
+        if let Some((first, last, values)) = contents {
+            if last < first || values.len() as u64 != last - window.since(first, last) + 1 {
+                return None;
+            }
+            for (second, value) in (window.since(first, last)..).zip(values) {
+                let bucket = window.bucket(second);
+                window.buckets[bucket] = *value;
+            }
+            window.written = Some((first, last));
+        }
+        Some(window)
+    }
+
+    /// Records its seconds, as far as they have a value, in one of another length.
+    pub(super) fn refill(&self, other: &mut Window) {
+        let Some((first, last)) = self.written else { return };
+        for second in self.since(first, last)..=last {
+            other.record(second, self.buckets[self.bucket(second)]);
+        }
+    }
+
+    /// The earliest second that still has a bucket.
+    fn since(&self, first: u64, last: u64) -> u64 {
+        first.max((last + 1).saturating_sub(self.span()))
     }
 
     fn linear(&self, first: u64, last: u64, silent: u64) -> f64 {

@@ -6,10 +6,12 @@
 //! whose time is up. A request holds its place at its replica until it is told that it ended, whatever becomes of the replica.
 
 mod meter;
+mod split;
 #[cfg(test)]
 mod tests;
 
 pub use meter::{Counted, Meter};
+pub use split::Split;
 
 use crate::engine::{Report, Signal};
 use crate::heap::IndexedHeap;
@@ -125,6 +127,8 @@ struct Replica {
     load: u32,
     /// Takes requests.
     is_ready: bool,
+    /// Is ready, but gets no requests for a moment.
+    is_aside: bool,
     /// Is not coming back: forgotten once its last request has ended.
     is_removed: bool,
 }
@@ -144,6 +148,8 @@ pub struct Gate {
     free_replicas: Vec<u32>,
     /// Replicas that take requests, by load and then ordinal.
     by_load: IndexedHeap<(u32, u32)>,
+    /// Replicas that are left out, and until when. A few at most.
+    aside: Vec<(u64, u32)>,
     ready: u32,
     meter: Meter,
     /// The end of the current second.
@@ -169,6 +175,7 @@ impl Gate {
             replicas: Vec::new(),
             free_replicas: Vec::new(),
             by_load: IndexedHeap::new(),
+            aside: Vec::new(),
             ready: 0,
             meter: Meter::new(now_us),
             second_ends_us: (now_us / SECOND_US + 1) * SECOND_US,
@@ -185,6 +192,7 @@ impl Gate {
     /// When it would have to wait and there is no room for it.
     pub fn arrive(&mut self, now_us: u64, ask: Ask) -> Result<RequestHandle, Refused> {
         self.close_seconds(now_us);
+        self.bring_back(now_us);
         if self.waiting_count > 0 || self.roomiest().is_none() {
             if self.waiting_count >= self.limits.queue {
                 self.meter.arrived();
@@ -233,6 +241,7 @@ impl Gate {
         if self.waiting_count == 0 {
             return None;
         }
+        self.bring_back(now_us);
         let replica = self.roomiest()?;
         self.close_seconds(now_us);
         let index = self.waiting.after;
@@ -271,6 +280,12 @@ impl Gate {
         Some(left)
     }
 
+    /// An answer told how many tokens its prompt had, where [`Ask::prompt_tokens`] did not: they count from now on.
+    pub fn prompted(&mut self, now_us: u64, tokens: u32) {
+        self.close_seconds(now_us);
+        self.meter.prompted(tokens);
+    }
+
     /// A request is given up: its client left, or its replica was lost. `None` when it is gone already.
     pub fn give_up(&mut self, now_us: u64, request: RequestHandle) -> Option<Left> {
         self.close_seconds(now_us);
@@ -305,7 +320,8 @@ impl Gate {
     /// A second that ends at this very moment counts it as ready, as in Knative's order of events.
     pub fn replica_ready(&mut self, now_us: u64, ordinal: u32) -> ReplicaHandle {
         self.close_seconds(now_us.saturating_sub(1));
-        let fresh = Replica { ordinal, load: 0, is_ready: true, is_removed: false };
+        let fresh =
+            Replica { ordinal, load: 0, is_ready: true, is_aside: false, is_removed: false };
         let index = match self.free_replicas.pop() {
             Some(index) => {
                 self.replicas[index as usize] = fresh;
@@ -328,7 +344,22 @@ impl Gate {
         if one.is_ready {
             one.is_ready = false;
             self.ready -= 1;
+            if std::mem::take(&mut one.is_aside) {
+                self.aside.retain(|(_, other)| *other != replica.0);
+            } else {
+                self.by_load.remove(replica.0);
+            }
+        }
+    }
+
+    /// A ready replica gets no requests until then: it refused one. It still counts as ready, since whoever looks after replicas
+    /// decides whether it is.
+    pub fn set_aside(&mut self, replica: ReplicaHandle, until_us: u64) {
+        let one = &mut self.replicas[replica.index()];
+        if one.is_ready && !one.is_aside {
+            one.is_aside = true;
             self.by_load.remove(replica.0);
+            self.aside.push((until_us, replica.0));
         }
     }
 
@@ -395,6 +426,20 @@ impl Gate {
         self.replicas[replica.index()].load
     }
 
+    /// Replicas that were left out long enough take requests again.
+    fn bring_back(&mut self, now_us: u64) {
+        let (replicas, by_load) = (&mut self.replicas, &mut self.by_load);
+        self.aside.retain(|&(until_us, replica)| {
+            if until_us > now_us {
+                return true;
+            }
+            let one = &mut replicas[replica as usize];
+            one.is_aside = false;
+            by_load.set(replica, (one.load, one.ordinal));
+            false
+        });
+    }
+
     /// The ready replica with the fewest requests, if it has room.
     fn roomiest(&self) -> Option<u32> {
         let ((load, _), replica) = self.by_load.least()?;
@@ -445,7 +490,9 @@ impl Gate {
         let one = &mut self.replicas[replica as usize];
         one.load = one.load.checked_add_signed(change).expect("only what was added is taken away");
         if one.is_ready {
-            self.by_load.set(replica, (one.load, one.ordinal));
+            if !one.is_aside {
+                self.by_load.set(replica, (one.load, one.ordinal));
+            }
         } else if one.is_removed && one.load == 0 {
             self.free_replicas.push(replica);
         }

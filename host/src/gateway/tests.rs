@@ -102,6 +102,32 @@ fn a_draining_replica_takes_no_requests_and_a_lost_ones_requests_may_be_tried_ag
     gate.give_up(9, all[1]).expect("it ran");
 }
 
+#[test]
+fn a_replica_that_is_set_aside_gets_nothing_until_its_time_and_still_counts_as_ready() {
+    let mut gate = Gate::new(LIMITS, 0);
+    let (one, two) = (gate.replica_ready(0, 0), gate.replica_ready(0, 1));
+    let first = gate.arrive(0, ask()).expect("there is room");
+    assert_eq!(dispatches(&mut gate, 0), [(first, one)]);
+    gate.set_aside(one, 500);
+    assert!(gate.retry(1, first));
+    assert_eq!((dispatches(&mut gate, 1), gate.ready()), (vec![(first, two)], 2));
+    gate.set_aside(two, 400);
+    let second = gate.arrive(2, ask()).expect("it may wait");
+    assert_eq!(dispatches(&mut gate, 399), []);
+    assert_eq!(dispatches(&mut gate, 400), [(second, two)]);
+    let third = gate.arrive(500, ask()).expect("there is room");
+    assert_eq!(dispatches(&mut gate, 500), [(third, one)]);
+    gate.set_aside(one, 900);
+    gate.remove(600, one);
+    gate.end(600, third, 0);
+    let again = gate.replica_ready(601, 7);
+    assert_eq!(again, one, "its place is taken by the next");
+    gate.end(700, first, 0);
+    let fourth = gate.arrive(900, ask()).expect("there is room");
+    assert_eq!(dispatches(&mut gate, 900), [(fourth, again)]);
+    assert_eq!((gate.load_of(again), gate.ready()), (1, 2));
+}
+
 /// Second, concurrency, arrivals of each report.
 fn told(gate: &mut Gate, now_us: u64) -> Vec<(u64, f64, f64)> {
     let told = |report: Report| {

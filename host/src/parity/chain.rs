@@ -26,23 +26,23 @@ pub struct Link {
 }
 
 /// The stages in order. The first is held to what Knative's autoscaler decided, all together to what became of that end to end.
-pub struct Chain {
+pub struct HeldChain {
     links: Vec<Link>,
 }
 
-impl Chain {
+impl HeldChain {
     /// A chain of at least one stage.
     ///
     /// # Panics
     ///
     /// Where there is none.
-    pub fn new(links: Vec<Link>) -> Chain {
+    pub fn new(links: Vec<Link>) -> HeldChain {
         assert!(!links.is_empty(), "a chain has a stage");
-        Chain { links }
+        HeldChain { links }
     }
 
     /// The built-in policies, linked natively.
-    pub fn native() -> Chain {
+    pub fn native() -> HeldChain {
         let knative = || {
             Box::new(NativeScaling::<tidegate_knative::Knative>::new("knative"))
                 as Box<dyn ScalingPolicy>
@@ -51,7 +51,7 @@ impl Chain {
             Box::new(NativeScaling::<tidegate_scale_to_zero::ScaleToZero>::new("scale-to-zero"))
                 as Box<dyn ScalingPolicy>
         };
-        Chain::new(vec![
+        HeldChain::new(vec![
             Link::new("knative", Box::new(knative)),
             Link::new("scale-to-zero", Box::new(zero)),
         ])
@@ -62,14 +62,14 @@ impl Chain {
     /// # Errors
     ///
     /// When a component does not load.
-    pub fn sandboxed(sandbox: &Sandbox) -> Result<Chain, LoadError> {
+    pub fn sandboxed(sandbox: &Sandbox) -> Result<HeldChain, LoadError> {
         let mut links = Vec::new();
         for name in ["knative", "scale-to-zero"] {
             let component = builtin::builtin(name).expect("it is built in");
             let policy = make(sandbox.load_trusted(component)?).expect("both scale");
             links.push(Link::new(name, policy));
         }
-        Ok(Chain::new(links))
+        Ok(HeldChain::new(links))
     }
 
     /// The name of the first stage.

@@ -16,13 +16,14 @@ mod samples;
 mod scenario;
 mod settings;
 mod text;
+mod unique;
 
 #[cfg(test)]
 mod tests;
 
 use serde::Serialize;
 
-pub use chain::{Chain, Link, Make, make};
+pub use chain::{HeldChain, Link, Make, make};
 pub use compare::{FieldDifference, RowDifference};
 pub use error::{PlayError, ReadError};
 pub use found::read;
@@ -160,7 +161,7 @@ impl Recording {
     /// # Errors
     ///
     /// When a policy of the chain does not take the settings, gives no decision, or lacks an output that is compared.
-    pub fn hold(&self, chain: &Chain) -> Result<Held, PlayError> {
+    pub fn hold(&self, chain: &HeldChain) -> Result<Held, PlayError> {
         let Rows { compared, differing, first } = match self {
             Recording::Scenario(scenario, golden) => play::play(scenario, golden, chain)?,
             Recording::Settings(cases) => cases.hold(),

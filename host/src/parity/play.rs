@@ -3,7 +3,7 @@
 
 use tidegate_settings::{Aggregation, Cluster, Metric, Resolved, Revision};
 
-use super::chain::{Chain, DEMAND_OUTPUTS, EXCESS, HELD, IN_PANIC};
+use super::chain::{DEMAND_OUTPUTS, EXCESS, HELD, HeldChain, IN_PANIC};
 use super::compare::{Fields, Rows};
 use super::error::PlayError;
 use super::golden::{Golden, Row, told};
@@ -28,7 +28,7 @@ const WEIGHTED_TOLERANCE: f64 = 1e-12;
 pub(super) struct Play<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) golden: &'a Golden,
-    chain: &'a Chain,
+    chain: &'a HeldChain,
     pub(super) engine: Engine,
     /// As they are now.
     pub(super) settings: Settings,
@@ -40,7 +40,11 @@ pub(super) struct Play<'a> {
 }
 
 /// Plays a scenario and holds every answer to the recorded one.
-pub(super) fn play(scenario: &Scenario, golden: &Golden, chain: &Chain) -> Result<Rows, PlayError> {
+pub(super) fn play(
+    scenario: &Scenario,
+    golden: &Golden,
+    chain: &HeldChain,
+) -> Result<Rows, PlayError> {
     let mut fields = Fields::default();
     let resolved = match resolve(&scenario.settings) {
         Ok(resolved) => resolved,
@@ -81,11 +85,15 @@ impl<'a> Play<'a> {
     fn new(
         scenario: &'a Scenario,
         golden: &'a Golden,
-        chain: &'a Chain,
+        chain: &'a HeldChain,
         resolved: Resolved,
     ) -> Play<'a> {
-        let options =
-            Options { tick_ms: TICK_MS, explains: false, gateway_is_always_in_path: false };
+        let options = Options {
+            tick_ms: TICK_MS,
+            explains: false,
+            gateway_is_always_in_path: false,
+            ..Options::default()
+        };
         let stages = chain.links(stage_count(scenario.mode)).iter().map(|link| link.stage());
         let engine = Engine::new(options, stages.collect(), Box::new(Nowhere), None)
             .expect("this placement policy asks for nothing");

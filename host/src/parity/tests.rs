@@ -37,7 +37,7 @@ fn recordings(files: &[(&str, &str)]) -> Result<Vec<Recording>, String> {
 /// The first row that differs, with its fields.
 fn difference(files: &[(&str, &str)]) -> String {
     let recordings = recordings(files).expect("they are in order");
-    let held = recordings[0].hold(&Chain::native()).expect("it plays");
+    let held = recordings[0].hold(&HeldChain::native()).expect("it plays");
     let Some(first) = held.first else { return format!("equal in {} rows", held.rows) };
     let fields =
         first.fields.iter().map(|one| format!("{} {} {}", one.field, one.ours, one.theirs));
@@ -176,7 +176,7 @@ fn files_are_known_by_content_and_paired_by_name_within_a_folder() {
     let kinds: Vec<Kind> = found.iter().map(Recording::kind).collect();
     assert_eq!(kinds, [Kind::Open, Kind::SampleSizes, Kind::RequestStats, Kind::Settings]);
     for recording in found {
-        assert_eq!(recording.hold(&Chain::native()).expect("it plays").differing, 0);
+        assert_eq!(recording.hold(&HeldChain::native()).expect("it plays").differing, 0);
     }
 }
 

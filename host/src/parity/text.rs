@@ -9,6 +9,7 @@ use flate2::read::MultiGzDecoder;
 use serde_json::{Map, Value};
 
 use super::error::ReadError;
+use super::unique;
 use crate::definitions::Fault;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -28,7 +29,11 @@ impl Text {
     pub(super) fn read(path: &Path) -> Result<Text, ReadError> {
         let shown = path.display().to_string();
         let fails = |source| ReadError::Read { path: shown.clone(), source };
-        let packed = std::fs::read(path).map_err(fails)?;
+        let mut packed = Vec::new();
+        // What never ends, as a device or a pipe, is read no further than a file may be long.
+        std::fs::File::open(path)
+            .and_then(|file| file.take(LIMIT_BYTES + 1).read_to_end(&mut packed))
+            .map_err(fails)?;
         let mut bytes = Vec::new();
         if packed.starts_with(&GZIP_MAGIC) {
             let unpacked = MultiGzDecoder::new(packed.as_slice());
@@ -74,12 +79,22 @@ impl Text {
     }
 
     fn record(&self, text: &str, line: u64) -> Result<Record<'_>, ReadError> {
-        let found = match serde_json::from_str(text) {
-            Ok(Value::Object(fields)) => {
+        let found = match unique::parse(text) {
+            Ok((_, Some(field))) => {
+                return Err(ReadError::Field(Box::new(Fault {
+                    file: self.path.clone(),
+                    line,
+                    field,
+                    found: "there twice".to_owned(),
+                    expected: "each key once".to_owned(),
+                    nearest: None,
+                })));
+            }
+            Ok((Value::Object(fields), None)) => {
                 let place = Place { path: &self.path, line };
                 return Ok(Record { place, within: String::new(), fields, known: Vec::new() });
             }
-            Ok(other) => shown(&other),
+            Ok((other, None)) => shown(&other),
             Err(error) => format!("none: it breaks off at column {}", error.column()),
         };
         Err(ReadError::NotAnObject { path: self.path.clone(), line, found })

@@ -86,6 +86,10 @@ fn failure(done: &std::process::Output, limits: &Limits) -> LoadError {
         Some(_) => LoadError::CompileLimit {
             limit: format!("{} MiB of memory", limits.compile_memory_bytes >> 20),
         },
+        // Where no address is left for the stack of a thread, there is none for code either.
+        None if said.contains("ThreadPoolBuildError") => LoadError::CompileLimit {
+            limit: format!("{} MiB of memory", limits.compile_memory_bytes >> 20),
+        },
         None => LoadError::Compile { message: said.trim().to_owned() },
     }
 }

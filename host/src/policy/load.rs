@@ -1,6 +1,10 @@
 //! What is checked of a component before anything of it is compiled: that it is one, that it is small enough, that it imports
 //! nothing, and that it exports an interface of this host's contract. Every refusal says what to do about it.
 
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
 use wasmparser::component_types::{ComponentEntityType, ComponentInstanceType};
 use wasmparser::types::TypesRef;
 use wasmparser::{Encoding, KnownCustom, Name, Parser, Payload, TypeRef, Validator, WasmFeatures};
@@ -146,7 +150,24 @@ pub enum LoadError {
     },
 }
 
+/// Reads a component file, but no more than a byte beyond what is allowed.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub fn read(path: &Path, limits: &Limits) -> io::Result<Vec<u8>> {
+    let mut component = Vec::new();
+    let most = (limits.package_bytes as u64).saturating_add(1);
+    File::open(path)?.take(most).read_to_end(&mut component)?;
+    Ok(component)
+}
+
 impl LoadError {
+    /// Whether the file is no component at all, good or bad.
+    pub fn is_of_no_component(&self) -> bool {
+        matches!(self, LoadError::NotWasm { .. } | LoadError::CoreModule)
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {

@@ -87,7 +87,7 @@ pub struct Answer {
 }
 
 /// Decides how many. See `wit/policy.wit`, interface `scaling`, for what each call means.
-pub trait ScalingPolicy {
+pub trait ScalingPolicy: Send {
     /// The digest of the component, `sha256:…`, or `native:NAME`; it stands on every decision.
     fn digest(&self) -> &str;
     /// Checks and compiles a settings document.
@@ -106,7 +106,7 @@ pub trait ScalingPolicy {
 }
 
 /// Decides where. See `wit/policy.wit`, interface `placement`, for what each call means.
-pub trait PlacementPolicy {
+pub trait PlacementPolicy: Send {
     /// The digest of the component, `sha256:…`, or `native:NAME`.
     fn digest(&self) -> &str;
     /// The columns it wants.
@@ -122,5 +122,25 @@ pub trait PlacementPolicy {
     /// The same order in words, one a candidate; none from a policy that has no words.
     fn explain_rank(&mut self, _asked: &Candidates) -> Result<Vec<Explanation>, CallError> {
         Ok(Vec::new())
+    }
+    /// What the last `place` or `rank` took; nothing for native policies.
+    fn spent(&self) -> Spent {
+        Spent::default()
+    }
+}
+
+/// Fuel of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// What it took.
+    pub fuel: u64,
+    /// What it might have taken.
+    pub limit: u64,
+}
+
+impl Spent {
+    /// The share of its fuel that it took. 1 is all.
+    pub fn share(self) -> f64 {
+        if self.limit == 0 { 0.0 } else { self.fuel as f64 / self.limit as f64 }
     }
 }

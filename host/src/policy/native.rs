@@ -17,7 +17,7 @@ use super::{Answer, BindError, CallError, CallErrorKind, PlacementPolicy, Scalin
 /// A scaling policy of the SDK as the engine sees it.
 pub struct NativeScaling<P> {
     digest: String,
-    policy: PhantomData<P>,
+    policy: PhantomData<fn() -> P>,
 }
 
 impl<P: sdk::Together> NativeScaling<P> {
@@ -80,7 +80,7 @@ impl<P: sdk::Together> ScalingPolicy for NativeScaling<P> {
 /// A placement policy of the SDK as the engine sees it.
 pub struct NativePlacement<P> {
     digest: String,
-    policy: PhantomData<P>,
+    policy: PhantomData<fn() -> P>,
 }
 
 impl<P: placement::Placement> NativePlacement<P> {

@@ -11,7 +11,7 @@ use super::told::{clean, clean_explanations, clean_faults};
 use super::wire::{
     Candidates, Explanation, Failure, Fault, PlacementInput, PlacementProgram, Request,
 };
-use super::{BindError, CallError, PlacementPolicy};
+use super::{BindError, CallError, PlacementPolicy, Spent};
 
 /// How the contract says that no node will do.
 const NOWHERE: u32 = u32::MAX;
@@ -21,6 +21,7 @@ pub struct ComponentPlacement {
     digest: String,
     caller: Caller,
     functions: Functions,
+    spent: Spent,
 }
 
 struct Functions {
@@ -43,7 +44,7 @@ impl ComponentPlacement {
             rank: function("rank"),
             explain_rank: function("explain-rank"),
         };
-        ComponentPlacement { digest: digest.to_owned(), caller, functions }
+        ComponentPlacement { digest: digest.to_owned(), caller, functions, spent: Spent::default() }
     }
 
     /// What a call may take that looks at `replicas` and, for each of them, at `nodes`.
@@ -94,11 +95,13 @@ impl PlacementPolicy for ComponentPlacement {
 
     fn place(&mut self, asked: &Request) -> Result<Vec<Option<u32>>, CallError> {
         let (replicas, nodes) = (asked.replicas.params_of.len(), asked.nodes.names.len());
-        let (placed, _) = self.caller.call::<_, Result<Vec<u32>, Failure>>(
+        let allowance = self.allowance(replicas, nodes);
+        let (placed, fuel) = self.caller.call::<_, Result<Vec<u32>, Failure>>(
             &self.functions.place,
             (asked,),
-            self.allowance(replicas, nodes),
+            allowance,
         );
+        self.spent = Spent { fuel, limit: allowance.fuel };
         let placed = placed?.map_err(refused)?;
         checked_places(placed, replicas, nodes)
     }
@@ -120,11 +123,13 @@ impl PlacementPolicy for ComponentPlacement {
 
     fn rank(&mut self, asked: &Candidates) -> Result<Vec<u32>, CallError> {
         let (n, nodes) = (asked.choices.len(), asked.nodes.names.len());
-        let (ranked, _) = self.caller.call::<_, Result<Vec<u32>, Failure>>(
+        let allowance = self.allowance(n, nodes);
+        let (ranked, fuel) = self.caller.call::<_, Result<Vec<u32>, Failure>>(
             &self.functions.rank,
             (asked,),
-            self.allowance(n, nodes),
+            allowance,
         );
+        self.spent = Spent { fuel, limit: allowance.fuel };
         let ranked = ranked?.map_err(refused)?;
         checked_ranks(ranked, n)
     }
@@ -142,6 +147,10 @@ impl PlacementPolicy for ComponentPlacement {
             return Err(malformed(format!("it gave {found} explanations for {n} candidates")));
         }
         Ok(clean_explanations(told))
+    }
+
+    fn spent(&self) -> Spent {
+        self.spent
     }
 }
 

@@ -1,6 +1,8 @@
 //! When a policy is left alone: after five failures in a row, for a time that doubles from 1 s to 5 min with each further one.
 //! Pure: times are passed in.
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Time;
 
 /// Failures in a row after which a policy is put aside.
@@ -9,7 +11,8 @@ const FIRST_MS: u64 = 1_000;
 const LONGEST_MS: u64 = 300_000;
 
 /// The record of one policy's failures, for one target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Quarantine {
     failures: u32,
     /// When it last failed; being asked twice at one moment is failing once.

@@ -5,7 +5,7 @@ use super::stand::{moved, rows};
 use super::style::{Ink, Style, fitted, wrapped};
 use crate::compare::{Checked, Comparison, Delta, Parting, SideNote, Stand};
 use crate::engine::plan::ClampRule;
-use crate::metrics::{Metric, Unit};
+use crate::metrics::{Metric, Unit, Wanted};
 
 /// Services that are told one by one where nobody asks for all.
 const FEW: usize = 4;
@@ -67,11 +67,10 @@ pub(super) fn cells(delta: &Delta) -> Cells {
     let signed =
         |value: f64, told: String| format!("{}{told}", if value < 0.0 { "-" } else { "+" });
     let is_same = delta.delta == 0.0;
-    let is_better = match delta.metric {
-        // The load is nobody's merit.
-        "requests.arrived" => None,
-        "requests.served" => Some(delta.delta > 0.0),
-        _ => Some(delta.delta < 0.0),
+    let is_better = match metric.wanted {
+        Wanted::Neither => None,
+        Wanted::More => Some(delta.delta > 0.0),
+        Wanted::Less => Some(delta.delta < 0.0),
     };
     Cells {
         title: metric.title,
@@ -256,6 +255,8 @@ pub(super) fn clamp(clamp: &crate::engine::Clamp) -> String {
         ClampRule::Max => "maximum",
         ClampRule::Initial => "initial scale",
         ClampRule::Activation => "activation scale",
+        ClampRule::Yielded => "room for another service",
+        ClampRule::Pinned => "pinned",
     };
     format!("{rule}: {} → {}", clamp.from, clamp.to)
 }
@@ -298,7 +299,9 @@ pub(super) fn figures(gate: &Checked) -> String {
         "==" => "exactly",
         other => unreachable!("a gate has no relation {other}"),
     };
-    format!("{} → {}, {relation} {}", told(gate.a), told(gate.b), told(gate.bound))
+    let note =
+        gate.note.filter(|_| !gate.has_passed).map_or(String::new(), |note| format!("; {note}"));
+    format!("{} → {}, {relation} {}{note}", told(gate.a), told(gate.b), told(gate.bound))
 }
 
 fn gates(gates: &[Checked], style: Style) -> String {

@@ -5,6 +5,7 @@
 //! - [`page`] is one HTML file without a script, and without a reference to anything outside.
 //! - [`json`] is the outcome as it is; [`schema`] and `docs/replay.md` describe it.
 
+mod account;
 mod brief;
 mod changes;
 mod comparison;
@@ -29,6 +30,7 @@ mod tests;
 
 use crate::ledger::Outcome;
 
+pub use account::account;
 pub use brief::brief;
 pub use comparison::comparison_page;
 pub use deltas::{comparison, comparison_markdown};

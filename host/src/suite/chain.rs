@@ -7,7 +7,7 @@ use super::recording::{Recording, Watched};
 use crate::definitions::policies::{PoliciesDefinition, PolicyRef};
 use crate::engine::Stage;
 use crate::policy::native::NativePlacement;
-use crate::policy::{Package, ScalingPolicy};
+use crate::policy::{Package, PlacementPolicy, ScalingPolicy};
 use crate::replay::Policies;
 
 /// A chain whose components are loaded.
@@ -69,13 +69,16 @@ impl Chain {
             };
             (made, stage.settings.clone())
         };
-        let placement = self.package(&self.definition.placement).placement();
+        let places = &self.definition.placement;
+        let placement = self.package(places).placement();
+        let placement = placement.expect("it was loaded for a place where it places");
+        let placement: Box<dyn PlacementPolicy> = match recordings.get(places) {
+            Some(recording) => Box::new(Watched::new(placement, recording.clone())),
+            None => Box::new(placement),
+        };
         Policies {
             stages: self.definition.scaling.iter().map(stage).collect(),
-            placement: (
-                Box::new(placement.expect("it was loaded for a place where it places")),
-                self.definition.placement_settings.clone(),
-            ),
+            placement: (placement, self.definition.placement_settings.clone()),
             fallback: Some(Box::new(NativePlacement::<tidegate_affinity::Affinity>::new(
                 "affinity",
             ))),

@@ -2,6 +2,8 @@
 //! of no matter, nothing kept but its state, an answer to whatever is seen, and where its suite says so, monotone.
 
 mod batches;
+mod places;
+mod requests;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -12,6 +14,7 @@ use super::recording::Heard;
 use crate::policy::wire::{Batch, Decisions, Program, Scope, Source};
 use crate::policy::{CallErrorKind, ComponentScaling, Limits, Package, ScalingPolicy as _};
 use batches::{First, joined, of_target, reversed, select, targets};
+pub use places::check_places;
 
 /// Batches of which variations are tried.
 const VARIED: usize = 24;

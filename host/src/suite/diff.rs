@@ -24,7 +24,7 @@ const IF_CHANGED: [&str; 7] = [
 
 /// A number before and after.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Delta {
+pub struct CostDelta {
     /// What people call it.
     pub title: String,
     /// Its name.
@@ -68,11 +68,11 @@ pub fn lines(before: &str, now: &str, style: Style) -> String {
 }
 
 /// What the change costs: the numbers that a person asks for first, and what else differs.
-pub fn deltas(before: &Info, now: &Info) -> Vec<Delta> {
+pub fn deltas(before: &Info, now: &Info) -> Vec<CostDelta> {
     let delta = |name: &str| {
         let (was, is) = (*before.numbers.get(name)?, *now.numbers.get(name)?);
         let metric = Metric::named(name);
-        Some(Delta {
+        Some(CostDelta {
             title: metric.map_or_else(|| name.replace('_', " "), |metric| metric.title.to_owned()),
             name: name.to_owned(),
             before: was,
@@ -85,7 +85,7 @@ pub fn deltas(before: &Info, now: &Info) -> Vec<Delta> {
     always.chain(others.filter(|one| one.before != one.now)).collect()
 }
 
-impl Delta {
+impl CostDelta {
     /// `GPU-minutes 294 → 341 (+16 %)`; `expired 0` where nothing changed.
     pub fn shown(&self) -> String {
         let value = |value: f64| match self.unit {
@@ -96,7 +96,7 @@ impl Delta {
             }
             Unit::Count | Unit::Minutes => format!("{value}"),
         };
-        let Delta { title, before, now, .. } = self;
+        let CostDelta { title, before, now, .. } = self;
         if before == now {
             return format!("{title} {}", value(*now));
         }
@@ -178,7 +178,7 @@ mod tests {
             ("cold_starts", 40.0),
             ("panics", 3.0),
         ]);
-        let told: Vec<String> = deltas(&before, &now).iter().map(Delta::shown).collect();
+        let told: Vec<String> = deltas(&before, &now).iter().map(CostDelta::shown).collect();
         assert_eq!(
             told,
             [
@@ -188,7 +188,7 @@ mod tests {
                 "expired 0 → 3"
             ]
         );
-        let told: Vec<String> = deltas(&before, &before).iter().map(Delta::shown).collect();
+        let told: Vec<String> = deltas(&before, &before).iter().map(CostDelta::shown).collect();
         assert_eq!(told, ["GPU-minutes 294", "cost $7.28", "wait p99 30.0 s", "expired 0"]);
     }
 }

@@ -29,6 +29,7 @@ use crate::definitions::policies::PolicyRef;
 use crate::definitions::profile::Profile;
 use crate::definitions::service::Service;
 use crate::definitions::suite::{CaseDefinition, SuiteDefinition};
+use crate::policy::PlacementPolicy;
 use crate::replay::Setting;
 use crate::time::Time;
 use chain::{Chain, Recordings};
@@ -286,6 +287,7 @@ fn one(suite: &SuiteDefinition, case: &CaseDefinition, options: &Options<'_>) ->
                 .chain
                 .scaling()
                 .into_iter()
+                .chain([&made.chain.definition().placement])
                 .map(|policy| (policy.clone(), Arc::new(Recording::new(limits.clone()))))
                 .collect(),
         };
@@ -382,7 +384,9 @@ fn finished(suite: &SuiteDefinition, ran: Vec<Ran>) -> SuiteReport {
     }
     let skipped = suite.cases.len() - cases.len();
     let mut broken = None;
-    let named: Vec<String> = policies.keys().map(PolicyRef::name).collect();
+    let scales = |policy: &PolicyRef, chain: &Chain| chain.scaling().contains(&policy);
+    let named = policies.iter().filter(|(policy, (chain, _))| scales(policy, chain));
+    let named: Vec<String> = named.map(|(policy, _)| policy.name()).collect();
     let unknown = suite.contract.monotone.keys().find(|name| !named.contains(name));
     if let Some(unknown) = unknown.filter(|_| skipped == 0 && !suite.contract.is_off) {
         let nearest = tidegate_settings::nearest(unknown, named.iter().map(String::as_str));
@@ -396,12 +400,22 @@ fn finished(suite: &SuiteDefinition, ran: Vec<Ran>) -> SuiteReport {
             hint: None,
         });
     }
-    let checked = policies.iter().map(|(policy, (chain, heard))| {
-        let monotone = suite.contract.monotone.get(&policy.name()).map_or(&[][..], Vec::as_slice);
-        let limits = &chain.definition().limits;
-        contract::check(&policy.name(), chain.package(policy), limits, heard, monotone)
-    });
-    let checked = checked.collect();
+    let mut checked = Vec::new();
+    for (policy, (chain, heard)) in &policies {
+        let (name, package) = (policy.name(), chain.package(policy));
+        if scales(policy, chain) {
+            let monotone = suite.contract.monotone.get(&name).map_or(&[][..], Vec::as_slice);
+            let limits = &chain.definition().limits;
+            checked.push(contract::check(&name, package, limits, heard, monotone));
+        }
+        if heard.places.decisions > 0 {
+            let name = if scales(policy, chain) { format!("{name} (placement)") } else { name };
+            let fresh = || -> Box<dyn PlacementPolicy> {
+                Box::new(package.placement().expect("it was asked, so it places"))
+            };
+            checked.push(contract::check_places(&name, &fresh, &heard.places));
+        }
+    }
     let orphans = match snapshot::files_of(&suite.file) {
         Ok(files) => files.into_iter().filter(|file| is_orphan(suite, file)).collect(),
         Err(error) => {

@@ -219,6 +219,7 @@ impl Observations {
             tick_ms: profile.cluster.tick_ms(),
             explains: true,
             gateway_is_always_in_path: true,
+            ..Options::default()
         };
         let end = Time((last + 1) * 1_000);
         Ok(Observations { start, options, targets, seen, end })
@@ -280,7 +281,9 @@ impl Observations {
                     | Event::Scraped(..)
                     | Event::Waiting(_)
                     | Event::Counted(..)
-                    | Event::GatewayAnswers(..) => events.push(event),
+                    | Event::GatewayAnswers(..)
+                    | Event::Pin { .. }
+                    | Event::Unpin(_) => events.push(event),
                 }
             }
             touched.sort_unstable();
@@ -326,7 +329,9 @@ impl Observations {
                 | Event::Waiting(_)
                 | Event::Replica(..)
                 | Event::Counted(..)
-                | Event::GatewayAnswers(..) => None,
+                | Event::GatewayAnswers(..)
+                | Event::Pin { .. }
+                | Event::Unpin(_) => None,
             });
             its.unwrap_or(Counts { ready: Some(0), starting: 0 })
         };

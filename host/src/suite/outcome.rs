@@ -247,10 +247,7 @@ fn of_asked(
         };
         let mut broken = Broken::of(by, &error);
         if let asked::AskError::Bind(BindError::Faults(faults)) = &error {
-            broken.told.extend(faults.iter().map(|fault| match fault.path.as_str() {
-                "" => fault.message.clone(),
-                path => format!("{path}: {}", fault.message),
-            }));
+            broken.told.extend(faults.iter().map(crate::check::fault_told));
         }
         broken
     })?;
@@ -422,23 +419,12 @@ fn fault_of_table(error: &TableError) -> Fault {
 }
 
 fn fault_of_bind(error: &BindTargetError) -> Fault {
-    match error {
-        BindTargetError::Settings { source: BindError::Faults(_), .. }
-        | BindTargetError::Input { .. } => Fault::Input,
-        BindTargetError::Settings { source: BindError::Call(_), .. }
-        | BindTargetError::Init { .. } => Fault::Policy,
-    }
+    if error.is_by_policy() { Fault::Policy } else { Fault::Input }
 }
 
 fn faults_of_bind(error: &BindTargetError) -> Vec<String> {
-    let BindTargetError::Settings { source: BindError::Faults(faults), .. } = error else {
-        return Vec::new();
-    };
-    let told = |fault: &crate::policy::wire::Fault| match fault.path.as_str() {
-        "" => fault.message.clone(),
-        path => format!("{path}: {}", fault.message),
-    };
-    faults.iter().map(told).collect()
+    let faults = error.faults().map_or(&[][..], |(_, faults)| faults);
+    faults.iter().map(crate::check::fault_told).collect()
 }
 
 fn not_replayed(error: ReplayError) -> Broken {

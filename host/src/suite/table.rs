@@ -173,7 +173,8 @@ impl Rows {
             "true" | "yes" => Ok(1.0),
             "false" | "no" => Ok(0.0),
             text => match text.parse::<f64>() {
-                Ok(number) if number.is_finite() => Ok(number),
+                // A zero has no sign: no policy is to tell two apart.
+                Ok(number) if number.is_finite() => Ok(number + 0.0),
                 Ok(_) | Err(_) => {
                     Err(self.fault(row, &self.names[column], text, "a number, or - for no data"))
                 }
@@ -219,12 +220,7 @@ fn moment(text: &str, start: Time) -> Option<Time> {
         }
         Some(_) | None => {}
     }
-    let zoned = text.parse::<jiff::Timestamp>().ok();
-    let at = zoned.or_else(|| {
-        let moment = text.parse::<jiff::civil::DateTime>().ok()?;
-        jiff::tz::TimeZone::UTC.to_timestamp(moment).ok()
-    })?;
-    u64::try_from(at.as_millisecond()).ok().map(Time)
+    Time::of_calendar(text)
 }
 
 #[cfg(test)]

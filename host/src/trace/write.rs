@@ -156,7 +156,8 @@ impl Table {
             write!(to, "{}", at.trim_end_matches(" s"))?;
             for series in columns.values() {
                 let sum: f64 = series.iter().filter_map(|rates| rates.get(step)).sum();
-                let rate = factor * sum;
+                // A sum of nothing is a zero with a sign.
+                let rate = factor * sum + 0.0;
                 // Nine decimals are one request in thirty years.
                 write!(to, ",{}", (rate * 1e9).round() / 1e9)?;
             }

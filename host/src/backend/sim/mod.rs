@@ -12,7 +12,7 @@ mod input;
 mod lives;
 mod outcome;
 mod replica;
-mod server;
+pub(crate) mod server;
 mod speed;
 
 pub use input::{Fault, Faults, SimInput, SimInputError, SimService};

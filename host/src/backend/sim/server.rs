@@ -12,10 +12,10 @@ use super::speed::{CHUNK_TOKENS, Speed};
 
 /// A request as its server sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sequence<R> {
-    pub(super) request: R,
-    pub(super) prompt: u32,
-    pub(super) output: u32,
+pub(crate) struct Sequence<R> {
+    pub(crate) request: R,
+    pub(crate) prompt: u32,
+    pub(crate) output: u32,
 }
 
 impl<R> Sequence<R> {
@@ -53,7 +53,7 @@ struct Stretch {
 
 /// What a server runs.
 #[derive(Clone, Debug)]
-pub(super) struct Server<R> {
+pub(crate) struct Server<R> {
     speed: Speed,
     /// Iterations since the server started.
     iterations: u64,
@@ -70,7 +70,7 @@ pub(super) struct Server<R> {
 }
 
 impl<R: Copy + Ord> Server<R> {
-    pub(super) fn new(speed: Speed) -> Server<R> {
+    pub(crate) fn new(speed: Speed) -> Server<R> {
         Server {
             speed,
             iterations: 0,
@@ -85,12 +85,12 @@ impl<R: Copy + Ord> Server<R> {
     }
 
     /// Whether a sequence could ever run here: its prompt fits in the cache.
-    pub(super) fn could_hold(&self, sequence: &Sequence<R>) -> bool {
+    pub(crate) fn could_hold(&self, sequence: &Sequence<R>) -> bool {
         u64::from(sequence.prompt) <= self.speed.cache_tokens
     }
 
     /// Takes a sequence in.
-    pub(super) fn join(&mut self, now_us: u64, mut sequence: Sequence<R>) {
+    pub(crate) fn join(&mut self, now_us: u64, mut sequence: Sequence<R>) {
         sequence.prompt = sequence.prompt.max(1);
         let is_next = self.waiting.is_empty() && self.has_room(&sequence);
         self.waiting.push_back(sequence);
@@ -105,18 +105,18 @@ impl<R: Copy + Ord> Server<R> {
     }
 
     /// A sequence is not wanted any more.
-    pub(super) fn give_up(&mut self, now_us: u64, request: R) {
+    pub(crate) fn give_up(&mut self, now_us: u64, request: R) {
         self.given_up.push(request);
         self.cut(now_us);
     }
 
     /// When something may end next.
-    pub(super) fn next_us(&self) -> Option<u64> {
+    pub(crate) fn next_us(&self) -> Option<u64> {
         self.stretch.map(|stretch| stretch.ends_us.ceil() as u64)
     }
 
     /// Ends the stretch that runs, and begins the next. Sequences that ended go to `ended`, with the tokens they wrote.
-    pub(super) fn advance(&mut self, mut ended: impl FnMut(R, u32)) {
+    pub(crate) fn advance(&mut self, mut ended: impl FnMut(R, u32)) {
         let Some(stretch) = self.stretch.take() else { return };
         let Stretch { iterations, prompt, .. } = stretch;
         self.iterations += iterations;
@@ -144,8 +144,47 @@ impl<R: Copy + Ord> Server<R> {
     }
 
     /// Sequences that read or decode.
-    pub(super) fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         self.reading.len() + self.decoding.len()
+    }
+
+    /// Sequences that wait to be let in.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The part of the cache that is used, from 0 to 1.
+    pub(crate) fn cache_use(&self) -> f64 {
+        (self.cached as f64 / self.speed.cache_tokens.max(1) as f64).min(1.0)
+    }
+
+    /// Sequences whose prompts were read, with the tokens that each has written by then. Nothing may have been due before.
+    pub(crate) fn written(&self, now_us: u64) -> impl Iterator<Item = (R, u32)> {
+        let iterations = self.iterations + self.done(now_us);
+        self.decoding.iter().map(move |Reverse(one)| {
+            (one.request, one.output - one.ends.saturating_sub(iterations) as u32)
+        })
+    }
+
+    /// When the iteration ends that runs then.
+    pub(crate) fn next_token_us(&self, now_us: u64) -> Option<u64> {
+        let stretch = self.stretch?;
+        let (batch, next) = (self.decoding.len() as u64, self.done(now_us) + 1);
+        let us = self.speed.stretch_us(stretch.prompt, batch, self.cached, next);
+        Some((stretch.begins_us + us).min(stretch.ends_us).ceil() as u64)
+    }
+
+    /// Iterations of the stretch that runs which are over.
+    fn done(&self, now_us: u64) -> u64 {
+        let Some(Stretch { begins_us, iterations, prompt, .. }) = self.stretch else { return 0 };
+        let elapsed_us = now_us as f64 - begins_us;
+        if elapsed_us <= 0.0 {
+            return 0;
+        }
+        let batch = self.decoding.len() as u64;
+        let n = self.speed.iterations_until(prompt, batch, self.cached, iterations, elapsed_us);
+        let is_over = self.speed.stretch_us(prompt, batch, self.cached, n) <= elapsed_us;
+        n - u64::from(!is_over)
     }
 
     /// Lets in who may run and plans the iterations until something changes.

@@ -78,6 +78,26 @@ impl Speed {
         })
     }
 
+    /// The speed of a server that reads `prefill_tokens_per_s` at most and writes `decode_tokens_per_s` for one sequence alone; each
+    /// further sequence makes an iteration `per_sequence_us` longer. The cache costs no time.
+    pub fn of_rates(
+        prefill_tokens_per_s: f64,
+        decode_tokens_per_s: f64,
+        per_sequence_us: f64,
+        cache_tokens: u64,
+        max_sequences: u32,
+    ) -> Speed {
+        Speed {
+            host_us: 0.0,
+            per_sequence_us,
+            weights_us: (1e6 / decode_tokens_per_s - per_sequence_us).max(0.0),
+            token_us: 1e6 / prefill_tokens_per_s,
+            cached_us: 0.0,
+            cache_tokens,
+            max_sequences: max_sequences.max(1),
+        }
+    }
+
     /// One iteration that reads `prompt` tokens and writes one for each of `batch` sequences, while the cache holds `cached`
     /// tokens.
     pub fn iteration_us(&self, prompt: u64, batch: u64, cached: u64) -> f64 {

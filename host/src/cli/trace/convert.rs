@@ -147,10 +147,8 @@ pub(in crate::cli) fn run(args: &Arguments, terminal: &Terminal) -> Result<(), F
 }
 
 fn failure(error: &ConvertError, named: &str) -> Failure {
-    let exit = match error {
-        ConvertError::Write(WriteError::Write(_)) => Exit::Environment,
-        _ => Exit::Input,
-    };
+    let is_full = matches!(error, ConvertError::Write(WriteError::Write(_)));
+    let exit = if is_full { Exit::Environment } else { Exit::Input };
     let failure = Failure::new(exit, format!("cannot convert {named}"), error);
     match error {
         ConvertError::Late { by_s, .. } => {

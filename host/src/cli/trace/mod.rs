@@ -1,6 +1,8 @@
 //! `tidegate trace`.
 
 pub(super) mod convert;
+pub(super) mod export;
+pub(super) mod play;
 mod sink;
 pub(super) mod synth;
 

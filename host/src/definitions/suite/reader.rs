@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Around, Asked, CaseDefinition, CaseKind, ContractDefinition, KIND, LoadSource, Observed,
-    PoliciesSource, SuiteDefinition, Table,
+    Around, Asked, CaseDefinition, CaseKind, ContractDefinition, Inline, KIND, LoadSource,
+    Observed, PoliciesSource, SuiteDefinition, Table,
 };
 use crate::definitions::API_VERSION;
 use crate::definitions::fault::DefinitionError;
 use crate::definitions::field::{At, Fields, Notes, Unknown, is_ours};
+use crate::definitions::model::Catalogue;
+use crate::definitions::node::Fleet;
 use crate::definitions::policies::{PoliciesDefinition, reference};
+use crate::definitions::profile::Profile;
+use crate::definitions::service;
 use crate::definitions::tree::Value;
 use crate::suite::expectation::{Expectation, Subject};
 
@@ -101,8 +105,18 @@ impl Reader<'_> {
                 *place = Some(self.folder.join(text));
             }
         };
-        file("services", &mut around.services, notes);
-        file("nodes", &mut around.nodes, notes);
+        if let Some(own) = self.own("services", "Services", fields, notes) {
+            (around.services, around.own_services) = (None, Some(own));
+        } else if fields.get("services").is_some() {
+            around.own_services = None;
+            file("services", &mut around.services, notes);
+        }
+        if let Some(own) = self.own("nodes", "Nodes", fields, notes) {
+            (around.nodes, around.own_nodes) = (None, Some(own));
+        } else if fields.get("nodes").is_some() {
+            around.own_nodes = None;
+            file("nodes", &mut around.nodes, notes);
+        }
         file("models", &mut around.models, notes);
         file("faults", &mut around.faults, notes);
         let text = |key: &str, place: &mut Option<String>, notes: &mut Notes<'_>| {
@@ -113,7 +127,10 @@ impl Reader<'_> {
         text("seed", &mut around.seed, notes);
         text("start", &mut around.start, notes);
         text("until", &mut around.until, notes);
-        if let Some(name) = fields.get("profile").and_then(|at| at.scalar(notes)) {
+        if let Some(own) = self.own("profile", "", fields, notes) {
+            (around.profile, around.own_profile) = (None, Some(own));
+        } else if let Some(name) = fields.get("profile").and_then(|at| at.scalar(notes)) {
+            around.own_profile = None;
             let path = self.folder.join(name);
             let is_file = tidegate_settings::profile(name).is_none() && path.exists();
             around.profile =
@@ -128,6 +145,54 @@ impl Reader<'_> {
             }
         }
         around
+    }
+
+    /// The document under `key`, where that is a map or a list and not the name of a file; what is wrong with it is noted. A list
+    /// is what a document of that kind has under this key, and a map without a kind is one of that kind.
+    fn own(
+        &self,
+        key: &str,
+        kind: &str,
+        fields: &Fields<'_>,
+        notes: &mut Notes<'_>,
+    ) -> Option<Inline> {
+        let at = fields.get(key)?;
+        let mut document = match &at.tree.value {
+            Value::List(_) if !kind.is_empty() => serde_json::json!({ key: at.tree.json() }),
+            Value::Map(_) => at.tree.json(),
+            Value::List(_) | Value::Null | Value::Flag(..) | Value::Number(..) | Value::Text(_) => {
+                return None;
+            }
+        };
+        if !kind.is_empty() && document.get("kind").is_none() {
+            document["apiVersion"] = API_VERSION.into();
+            document["kind"] = kind.into();
+        }
+        // What is told of it is told of the line where it begins.
+        let text = "\n".repeat(at.line.saturating_sub(1) as usize) + &document.to_string();
+        let checked = match key {
+            "nodes" => Fleet::parse(&text, self.file).map(drop),
+            "profile" => Profile::parse(&text, self.file).map(drop),
+            // A model that they name may be one of the case's own.
+            _ if fields.get("models").is_some() => Ok(()),
+            _ => service::parse(&text, self.file, &Catalogue::builtin()).map(drop),
+        };
+        match checked {
+            Ok(()) => {}
+            Err(DefinitionError::Faults(faults, _)) => {
+                for fault in faults {
+                    // A list stands under its key once, not twice.
+                    let of_list = fault.field.strip_prefix(key).filter(|_| at.is_list());
+                    let field = match of_list {
+                        Some(rest) => format!("{}{rest}", at.path),
+                        None => format!("{}.{}", at.path, fault.field),
+                    };
+                    notes.fault(at.line, &field, fault.found, fault.expected);
+                }
+            }
+            Err(error) => at.refuse(notes, error.to_string()),
+        }
+        Some(Inline { text, file: self.file.to_owned() })
     }
 
     fn policies(&self, at: &At<'_>, notes: &mut Notes<'_>) -> Option<PoliciesSource> {

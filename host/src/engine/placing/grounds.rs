@@ -15,14 +15,14 @@ use crate::time::Time;
 const NO_NODE: u32 = u32::MAX;
 
 /// The nodes and what is known of them.
-pub(super) struct Grounds {
-    pub(super) nodes: Vec<Node>,
+pub(in crate::engine) struct Grounds {
+    pub(in crate::engine) nodes: Vec<Node>,
     pub(super) free: Vec<Resources>,
     /// Labels, taints and names of the nodes as columns; facts are filled in for each call.
     columns: Nodes,
     words: Words,
     /// The services of which replicas were started on each node: their weights are taken to be cached there.
-    started: Vec<BTreeSet<String>>,
+    pub(in crate::engine) started: Vec<BTreeSet<String>>,
 }
 
 impl Grounds {
@@ -32,7 +32,7 @@ impl Grounds {
     }
 
     /// Takes in the nodes there are now. Returns, for each node of before, where it is now.
-    pub(super) fn see_nodes(&mut self, nodes: &[Node]) -> Vec<Option<NodeId>> {
+    pub(in crate::engine) fn see_nodes(&mut self, nodes: &[Node]) -> Vec<Option<NodeId>> {
         let now_at: BTreeMap<&str, u32> =
             nodes.iter().map(|node| node.name.as_str()).zip(0..).collect();
         let moved: Vec<Option<NodeId>> = self
@@ -169,6 +169,13 @@ pub(super) fn take(free: &mut Resources, needs: &Resources) {
     free.cpu_milli = free.cpu_milli.saturating_sub(needs.cpu_milli);
     free.memory_bytes = free.memory_bytes.saturating_sub(needs.memory_bytes);
     free.gpus = free.gpus.saturating_sub(needs.gpus);
+}
+
+/// Gives back what a replica took.
+pub(super) fn give(free: &mut Resources, needs: &Resources) {
+    free.cpu_milli = free.cpu_milli.saturating_add(needs.cpu_milli);
+    free.memory_bytes = free.memory_bytes.saturating_add(needs.memory_bytes);
+    free.gpus = free.gpus.saturating_add(needs.gpus);
 }
 
 fn empty_columns() -> Nodes {

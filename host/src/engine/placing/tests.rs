@@ -1,8 +1,7 @@
 //! Placement with a policy that fails for some targets, through the engine.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::engine::{
@@ -25,9 +24,9 @@ enum Bad {
 struct Picky {
     bad: Option<Bad>,
     /// How many replicas each call was about.
-    asked: Rc<RefCell<Vec<usize>>>,
+    asked: Arc<Mutex<Vec<usize>>>,
     /// What it was asked to rank.
-    ranked: Rc<RefCell<Vec<Candidates>>>,
+    ranked: Arc<Mutex<Vec<Candidates>>>,
 }
 
 impl PlacementPolicy for Picky {
@@ -43,7 +42,7 @@ impl PlacementPolicy for Picky {
     }
     fn place(&mut self, asked: &Request) -> Result<Vec<Option<u32>>, CallError> {
         let n = asked.replicas.params_of.len();
-        self.asked.borrow_mut().push(n);
+        self.asked.lock().expect("nobody panics").push(n);
         let is_bad = |at: &u32| {
             asked.replicas.params[asked.replicas.params_of[*at as usize] as usize] == b"bad"
         };
@@ -61,14 +60,14 @@ impl PlacementPolicy for Picky {
         Ok(Vec::new())
     }
     fn rank(&mut self, asked: &Candidates) -> Result<Vec<u32>, CallError> {
-        self.ranked.borrow_mut().push(asked.clone());
+        self.ranked.lock().expect("nobody panics").push(asked.clone());
         Ok((0..asked.choices.len() as u32).collect())
     }
 }
 
-fn picky(bad: Option<Bad>) -> (Box<Picky>, Rc<RefCell<Vec<usize>>>) {
-    let asked = Rc::default();
-    (Box::new(Picky { bad, asked: Rc::clone(&asked), ranked: Rc::default() }), asked)
+fn picky(bad: Option<Bad>) -> (Box<Picky>, Arc<Mutex<Vec<usize>>>) {
+    let asked = Arc::default();
+    (Box::new(Picky { bad, asked: Arc::clone(&asked), ranked: Arc::default() }), asked)
 }
 
 /// Targets with two replicas each, of which those at `bad` are bad, on one node with room for all.
@@ -78,7 +77,12 @@ fn engine(
     policy: Box<Picky>,
     fallback: Option<Box<dyn PlacementPolicy>>,
 ) -> (Engine, Plan) {
-    let options = Options { tick_ms: TICK_MS, explains: false, gateway_is_always_in_path: true };
+    let options = Options {
+        tick_ms: TICK_MS,
+        explains: false,
+        gateway_is_always_in_path: true,
+        ..Options::default()
+    };
     let mut engine =
         Engine::new(options, Vec::new(), policy, fallback).expect("the columns are known");
     let spec = |at: usize| TargetSpec {
@@ -136,15 +140,19 @@ fn targets_at_fault_are_left_out_and_asked_about_again_a_tick_later() {
         assert_eq!(started(&plan), (0..64).filter(|at| *at != 17).collect::<Vec<_>>());
         let failed: Vec<_> = plan.failures.iter().map(|failure| &failure.targets[..]).collect();
         assert_eq!(failed, [[TargetId(17)]]);
-        assert!(asked.borrow().len() <= calls, "{:?}", asked.borrow());
+        assert!(
+            asked.lock().expect("nobody panics").len() <= calls,
+            "{:?}",
+            asked.lock().expect("nobody panics")
+        );
         assert_eq!(plan.wake_at, Time(TICK_MS));
 
-        asked.borrow_mut().clear();
+        asked.lock().expect("nobody panics").clear();
         let nothing = |at| Observation { at, events: Vec::new(), in_flight: Vec::new() };
         engine.step(&nothing(Time(1)));
-        assert!(asked.borrow().is_empty(), "nothing has changed");
+        assert!(asked.lock().expect("nobody panics").is_empty(), "nothing has changed");
         let plan = engine.step(&nothing(Time(TICK_MS)));
-        assert_eq!(*asked.borrow(), [2]);
+        assert_eq!(*asked.lock().expect("nobody panics"), [2]);
         assert_eq!(plan.wake_at, Time(2 * TICK_MS));
     }
 }
@@ -154,7 +162,7 @@ fn a_policy_that_always_fails_is_not_asked_without_end() {
     let all: Vec<usize> = (0..1_000).collect();
     let (policy, asked) = picky(Some(Bad::NamesNobody));
     let (_, plan) = engine(1_000, &all, policy, None);
-    assert_eq!(asked.borrow().len(), CALLS_AT_MOST);
+    assert_eq!(asked.lock().expect("nobody panics").len(), CALLS_AT_MOST);
     assert_eq!(started(&plan), [0_u32; 0]);
     let mut failed: Vec<TargetId> =
         plan.failures.iter().flat_map(|failure| failure.targets.clone()).collect();
@@ -169,7 +177,7 @@ fn the_fallback_places_those_at_fault_and_nothing_is_left_to_ask() {
     let (fallback, asked) = picky(None);
     let (_, plan) = engine(8, &[2, 5], policy, Some(fallback));
     assert_eq!(started(&plan), (0..8).collect::<Vec<_>>());
-    assert_eq!(*asked.borrow(), [4]);
+    assert_eq!(*asked.lock().expect("nobody panics"), [4]);
     assert!(plan.failures.iter().all(|failure| failure.instead == "fallback"));
     assert!(plan.wake_at > Time(TICK_MS) || plan.wake_at == Time::NEVER);
 }
@@ -177,14 +185,15 @@ fn the_fallback_places_those_at_fault_and_nothing_is_left_to_ask() {
 #[test]
 fn who_ranks_sees_the_nodes_the_params_and_how_many_leave() {
     let (policy, _) = picky(None);
-    let ranked = Rc::clone(&policy.ranked);
+    let ranked = Arc::clone(&policy.ranked);
     let (mut engine, _) = engine(2, &[1], policy, None);
     let id = TargetId(1);
     let spec = engine.specs().nth(1).expect("there are two").clone();
     let bounds = Bounds { max: 1, initial: 0, ..spec.bounds };
     engine.change_target(Time(5), id, TargetSpec { bounds, ..spec }).expect("it is accepted");
     engine.step(&Observation { at: Time(5), events: Vec::new(), in_flight: Vec::new() });
-    let asked = ranked.borrow().first().expect("one of two must leave").clone();
+    let asked =
+        ranked.lock().expect("nobody panics").first().expect("one of two must leave").clone();
     assert_eq!(asked.params, [b"bad".to_vec()]);
     assert_eq!((asked.params_of, asked.node_of), (vec![0, 0], vec![0, 0]));
     assert_eq!((asked.choices, asked.leaving), (vec![0, 0], vec![1]));

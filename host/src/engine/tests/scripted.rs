@@ -1,8 +1,7 @@
 //! An engine to try things on: policies that say what a function says, the first node that fits, and a plan as a line of text.
 
-use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 use super::super::*;
 use crate::policy::wire::{
@@ -12,24 +11,24 @@ use crate::policy::wire::{
 use crate::policy::{Answer, BindError, CallError, CallErrorKind, PlacementPolicy, ScalingPolicy};
 
 /// What a scripted policy says about one target: its inputs and causes in, its decision out; `None` fails.
-pub(super) type Says = fn(at_ms: u64, causes: Causes, inputs: &[f64]) -> Option<Said>;
+pub(in crate::engine) type Says = fn(at_ms: u64, causes: Causes, inputs: &[f64]) -> Option<Said>;
 
 #[derive(Clone, Copy, Default)]
-pub(super) struct Said {
-    pub(super) wanted: u32,
-    pub(super) leave: bool,
-    pub(super) next_at_ms: u64,
-    pub(super) output: f64,
+pub(in crate::engine) struct Said {
+    pub(in crate::engine) wanted: u32,
+    pub(in crate::engine) leave: bool,
+    pub(in crate::engine) next_at_ms: u64,
+    pub(in crate::engine) output: f64,
 }
 
 /// A policy that says what a function says and writes down what it was asked.
-pub(super) struct Scripted {
-    pub(super) causes: Causes,
-    pub(super) inputs: Vec<Source>,
-    pub(super) says: Says,
-    pub(super) heard: Rc<RefCell<String>>,
-    pub(super) name: &'static str,
-    pub(super) scope: Scope,
+pub(in crate::engine) struct Scripted {
+    pub(in crate::engine) causes: Causes,
+    pub(in crate::engine) inputs: Vec<Source>,
+    pub(in crate::engine) says: Says,
+    pub(in crate::engine) heard: Arc<Mutex<String>>,
+    pub(in crate::engine) name: &'static str,
+    pub(in crate::engine) scope: Scope,
 }
 
 impl ScalingPolicy for Scripted {
@@ -68,7 +67,7 @@ impl ScalingPolicy for Scripted {
         for i in 0..n {
             let inputs: Vec<f64> = (0..self.inputs.len()).map(|k| seen.inputs[k * n + i]).collect();
             let _ = write!(
-                self.heard.borrow_mut(),
+                self.heard.lock().expect("nobody panics"),
                 "{}@{}{:?} ",
                 self.name,
                 seen.at_ms % 1_000_000,
@@ -108,7 +107,7 @@ impl ScalingPolicy for Scripted {
 }
 
 /// Places on the first node with a free GPU; the youngest leaves first.
-pub(super) struct FirstFit;
+pub(in crate::engine) struct FirstFit;
 
 impl PlacementPolicy for FirstFit {
     fn digest(&self) -> &str {
@@ -145,29 +144,32 @@ impl PlacementPolicy for FirstFit {
     }
 }
 
-pub(super) const START: Time = Time::TRACE_START;
-pub(super) const SECOND: u64 = 1_000;
+/// What scripted policies were asked.
+pub(in crate::engine) type Heard = Arc<Mutex<String>>;
 
-pub(super) fn window() -> Source {
+pub(in crate::engine) const START: Time = Time::TRACE_START;
+pub(in crate::engine) const SECOND: u64 = 1_000;
+
+pub(in crate::engine) fn window() -> Source {
     Source::Window(Window { signal: "concurrency".into(), span_s: 4, averaging: "linear".into() })
 }
 
-pub(super) fn fact(name: &str) -> Source {
+pub(in crate::engine) fn fact(name: &str) -> Source {
     Source::Fact(name.into())
 }
 
-pub(super) fn proposal() -> Source {
+pub(in crate::engine) fn proposal() -> Source {
     Source::Output("proposal".into())
 }
 
 /// An engine with one node of `gpus` GPUs, targets of those names and bounds, and scripted stages.
-pub(super) struct Bench {
-    pub(super) engine: Engine,
-    pub(super) heard: Rc<RefCell<String>>,
+pub(in crate::engine) struct Bench {
+    pub(in crate::engine) engine: Engine,
+    pub(in crate::engine) heard: Arc<Mutex<String>>,
 }
 
-pub(super) fn stage(
-    bench: &Rc<RefCell<String>>,
+pub(in crate::engine) fn stage(
+    bench: &Arc<Mutex<String>>,
     name: &'static str,
     causes: Causes,
     inputs: Vec<Source>,
@@ -188,7 +190,7 @@ pub(super) fn stage(
     )
 }
 
-pub(super) fn spec(name: &str, min: u32, max: u32, initial: u32) -> TargetSpec {
+pub(in crate::engine) fn spec(name: &str, min: u32, max: u32, initial: u32) -> TargetSpec {
     TargetSpec {
         name: TargetName::of_service(name),
         tenant: "default".into(),
@@ -203,12 +205,17 @@ pub(super) fn spec(name: &str, min: u32, max: u32, initial: u32) -> TargetSpec {
     }
 }
 
-pub(super) fn bench(
+pub(in crate::engine) fn bench(
     stages: Vec<Stage>,
-    heard: Rc<RefCell<String>>,
+    heard: Arc<Mutex<String>>,
     specs: Vec<TargetSpec>,
 ) -> Bench {
-    let options = Options { tick_ms: 2 * SECOND, explains: true, gateway_is_always_in_path: true };
+    let options = Options {
+        tick_ms: 2 * SECOND,
+        explains: true,
+        gateway_is_always_in_path: true,
+        ..Options::default()
+    };
     let mut engine =
         Engine::new(options, stages, Box::new(FirstFit), None).expect("it says what it wants");
     engine.add_targets(START, specs).expect("the settings are fine");
@@ -217,7 +224,7 @@ pub(super) fn bench(
 
 impl Bench {
     /// Steps at `s` seconds with those events; gives what was planned, a line.
-    pub(super) fn step(&mut self, s: u64, events: Vec<Event>) -> String {
+    pub(in crate::engine) fn step(&mut self, s: u64, events: Vec<Event>) -> String {
         let plan = self.engine.step(&Observation {
             at: START + s * SECOND,
             events,
@@ -256,12 +263,12 @@ impl Bench {
         line
     }
 
-    pub(super) fn heard(&mut self) -> String {
-        std::mem::take(&mut *self.heard.borrow_mut()).trim().to_owned()
+    pub(in crate::engine) fn heard(&mut self) -> String {
+        std::mem::take(&mut *self.heard.lock().expect("nobody panics")).trim().to_owned()
     }
 }
 
-pub(super) fn nodes(gpus: u32) -> Event {
+pub(in crate::engine) fn nodes(gpus: u32) -> Event {
     Event::Nodes(vec![Node {
         name: "node-a".into(),
         labels: Default::default(),
@@ -274,7 +281,7 @@ pub(super) fn nodes(gpus: u32) -> Event {
     }])
 }
 
-pub(super) fn report(target: u32, s: u64, concurrency: f64) -> Event {
+pub(in crate::engine) fn report(target: u32, s: u64, concurrency: f64) -> Event {
     let values = [concurrency, concurrency, f64::NAN, f64::NAN];
     Event::Report(
         TargetId(target),
@@ -282,12 +289,12 @@ pub(super) fn report(target: u32, s: u64, concurrency: f64) -> Event {
     )
 }
 
-pub(super) fn phase(target: u32, ordinal: u32, phase: Phase) -> Event {
+pub(in crate::engine) fn phase(target: u32, ordinal: u32, phase: Phase) -> Event {
     Event::Replica(ReplicaId { target: TargetId(target), ordinal }, phase)
 }
 
 /// As many replicas as requests in flight; no data leaves things, until something is reported.
-pub(super) fn as_many(_: u64, _: Causes, inputs: &[f64]) -> Option<Said> {
+pub(in crate::engine) fn as_many(_: u64, _: Causes, inputs: &[f64]) -> Option<Said> {
     Some(match inputs[0] {
         nothing if nothing.is_nan() => {
             Said { leave: true, next_at_ms: u64::MAX, ..Said::default() }
@@ -296,8 +303,12 @@ pub(super) fn as_many(_: u64, _: Causes, inputs: &[f64]) -> Option<Said> {
     })
 }
 
-pub(super) fn one_stage(says: Says, on_failure: OnFailure, specs: Vec<TargetSpec>) -> Bench {
-    let heard = Rc::default();
+pub(in crate::engine) fn one_stage(
+    says: Says,
+    on_failure: OnFailure,
+    specs: Vec<TargetSpec>,
+) -> Bench {
+    let heard = Arc::default();
     let stages =
         vec![stage(&heard, "first", Causes::TICK | Causes::POKE, vec![window()], says, on_failure)];
     bench(stages, heard, specs)

@@ -5,10 +5,17 @@ use super::{
 };
 use crate::metrics::{Metric, Reading, Unit};
 
+/// The longest condition. Characters.
+const LONGEST: usize = 4_000;
 /// Parentheses and signs within one another.
 const DEPTH_AT_MOST: usize = 64;
 
 pub(super) fn parse(text: &str, subject: Subject) -> Result<Node, ExpectationError> {
+    let length = text.chars().count();
+    if length > LONGEST {
+        let message = format!("a condition of {length} characters, expected at most {LONGEST}");
+        return Err(ExpectationError { column: 1, message });
+    }
     let words = words(text)?;
     let mut parser = Parser { text, words, at: 0, subject, depth: 0 };
     let root = parser.any()?;

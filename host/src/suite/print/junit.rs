@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Verdict, details, wrongs, wrongs_of_policy, wrongs_of_suite};
 use crate::report::Style;
+use crate::report::numbers::plain;
 use crate::suite::Report;
 
 /// One `testsuite` a suite: its cases, its policies' contracts, and the suite itself where something is wrong with it.
@@ -76,7 +77,7 @@ struct Case {
 
 impl Case {
     fn render(&self) -> String {
-        let (name, class) = (escaped(&self.name), escaped(&self.class));
+        let (name, class) = (escaped(&plain(&self.name)), escaped(&plain(&self.class)));
         let head = format!(
             "    <testcase name=\"{name}\" classname=\"{class}\" time=\"{:.3}\"",
             self.took_s
@@ -87,7 +88,7 @@ impl Case {
         format!(
             "{head}>\n      <{element} type=\"{}\" message=\"{}\">{}</{element}>\n    </testcase>\n",
             self.kind,
-            escaped(first),
+            escaped(&plain(first)),
             escaped(&text)
         )
     }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{wrongs, wrongs_of_policy, wrongs_of_suite};
+use crate::report::numbers::plain;
 use crate::suite::Report;
 
 /// A line a case, a policy, and a suite with something wrong beside them; what is wrong stands below in comments.
@@ -25,9 +26,9 @@ pub fn tap(report: &Report) -> String {
     for (nth, (name, wrong)) in lines.iter().enumerate() {
         let word = if wrong.is_empty() { "ok" } else { "not ok" };
         // A hash would begin a directive.
-        let _ = writeln!(text, "{word} {} - {}", nth + 1, name.replace(['#', '\n'], " "));
+        let _ = writeln!(text, "{word} {} - {}", nth + 1, plain(name).replace('#', " "));
         for line in wrong.iter().flat_map(|wrong| wrong.lines()) {
-            let _ = writeln!(text, "# {line}");
+            let _ = writeln!(text, "# {}", plain(line));
         }
     }
     text

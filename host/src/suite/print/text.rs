@@ -4,7 +4,7 @@ use super::{Tally, Verdict, told, wrongs_of_policy};
 use crate::report::numbers::{counted, plain};
 use crate::report::style::{Ink, Style, wrapped};
 use crate::suite::contract::{CheckOutcome, Checked};
-use crate::suite::diff::{self, Delta};
+use crate::suite::diff::{self, CostDelta};
 use crate::suite::snapshot::Snapshot;
 use crate::suite::{CaseReport, Report, SnapshotState, SuiteReport, Update};
 
@@ -36,11 +36,11 @@ pub fn text(report: &Report, style: Style, update: Update) -> String {
             }
         }
         if let Some(broken) = &suite.broken {
-            text += &title("broken", &suite.file.display().to_string(), style);
+            text += &title("broken", &plain(&suite.file.display().to_string()), style);
             told(broken).iter().for_each(|line| text += &indented("", line, Ink::Usual, style));
         }
         for orphan in &suite.orphans {
-            text += &title("orphan", &orphan.display().to_string(), style);
+            text += &title("orphan", &plain(&orphan.display().to_string()), style);
             let told = "no case has this snapshot: remove the file, or name the case as it was";
             text += &indented("", told, Ink::Usual, style);
         }
@@ -51,7 +51,7 @@ pub fn text(report: &Report, style: Style, update: Update) -> String {
 
 /// A line a case and a line a policy.
 fn listed(suite: &SuiteReport, style: Style) -> String {
-    let mut text = style.paint(Ink::Strong, &suite.file.display().to_string());
+    let mut text = style.paint(Ink::Strong, &plain(&suite.file.display().to_string()));
     text.push('\n');
     let names = suite.cases.iter().map(|case| plain(&case.name).chars().count());
     let name_width = names.max().unwrap_or(0).min(NAMES);
@@ -205,7 +205,7 @@ pub fn change(before: &Snapshot, now: &Snapshot, style: Style) -> String {
     if deltas.is_empty() {
         return text;
     }
-    let ink = |delta: &Delta| match (delta.is_same(), delta.is_worse()) {
+    let ink = |delta: &CostDelta| match (delta.is_same(), delta.is_worse()) {
         (true, _) => Ink::Faint,
         (false, true) => Ink::Alarm,
         (false, false) => Ink::Up,

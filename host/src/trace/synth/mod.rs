@@ -25,6 +25,9 @@ pub use text::Shape;
 use crate::replay::Load;
 use crate::seed::Seed;
 
+/// The most requests of a load, about: a day of 2,000 a second.
+const LARGEST_REQUESTS: f64 = 2e8;
+
 /// Load that is described rather than recorded: services with a shape each, for some time.
 ///
 /// ```
@@ -192,6 +195,14 @@ pub enum SynthError {
         "`{0}` is no name of a service; expected text without commas, line breaks and spaces at its ends"
     )]
     Name(String),
+    /// More than anybody replays: a slip of the finger in a length or a rate.
+    #[error(
+        "about {requests:.0} requests are asked for, expected at most {LARGEST_REQUESTS:.0}: a shorter load, or lower rates"
+    )]
+    TooMany {
+        /// How many it would have, about.
+        requests: f64,
+    },
     /// A load without services, or without length.
     #[error("the load has no {0}")]
     Nothing(&'static str),
@@ -201,7 +212,7 @@ impl Synth {
     /// Load for some services, for so long.
     ///
     /// # Errors
-    /// When there are none, when it has no length, or when a service asks for tokens and for a duration.
+    /// When there are none, when it has no length, when it has far more requests than anybody replays, or when a service asks for tokens and for a duration.
     pub fn new(length: Span, services: BTreeMap<String, ServiceLoad>) -> Result<Synth, SynthError> {
         if length.is_zero() {
             return Err(SynthError::Nothing("length"));
@@ -219,6 +230,10 @@ impl Synth {
             Asks::of(load.prompt, load.output, load.duration).map_err(|source| {
                 SynthError::Service { service: name.clone(), source: Box::new(source) }
             })?;
+        }
+        let requests: f64 = services.values().map(|load| load.shape.requests_in(length)).sum();
+        if requests > LARGEST_REQUESTS {
+            return Err(SynthError::TooMany { requests });
         }
         Ok(Synth { length, services })
     }

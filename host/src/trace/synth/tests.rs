@@ -334,3 +334,17 @@ proptest! {
         prop_assert_eq!(items(&synth, &seed), first);
     }
 }
+
+#[test]
+fn far_more_requests_than_anybody_replays_are_refused() {
+    let synth = |length: &str, shape: &str| {
+        let text = format!(r#"{{"for": "{length}", "services": {{"a": {{"shape": "{shape}"}}}}}}"#);
+        serde_json::from_str::<Synth>(&text).map_err(|error| error.to_string())
+    };
+    assert!(synth("1d", "constant:2000").is_ok() && synth("100y", "constant:1").is_err());
+    let told = synth("30d", "constant:100").expect_err("a slip of the finger");
+    assert!(
+        told.starts_with("about 259200000 requests are asked for, expected at most 200000000"),
+        "{told}"
+    );
+}

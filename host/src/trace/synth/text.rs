@@ -12,10 +12,13 @@ use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{Part, SynthError};
+use super::{Part, Span, SynthError};
 
 const NAMES: [&str; 8] =
     ["constant", "steps", "ramp", "sinus", "bursts", "flash", "diurnal", "on-off"];
+
+/// Rates that are read of a shape to tell about how many requests it has.
+const READINGS: u32 = 1_000;
 
 /// How many requests per second there are, as a function of time: the sum of some parts.
 ///
@@ -54,6 +57,14 @@ impl Shape {
     /// The rate so many microseconds after the load's start. Requests per second.
     pub fn rate_at(&self, at_us: u64) -> f64 {
         self.parts.iter().map(|part| part.rate_at(at_us)).sum()
+    }
+
+    /// About how many requests there are in the first `length`: the mean of rates that are read at even distances.
+    pub(super) fn requests_in(&self, length: Span) -> f64 {
+        let step_us = length.us() as f64 / f64::from(READINGS);
+        let rates =
+            (0..READINGS).map(|nth| self.rate_at(((f64::from(nth) + 0.5) * step_us) as u64));
+        rates.sum::<f64>() / f64::from(READINGS) * length.seconds()
     }
 }
 

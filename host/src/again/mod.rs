@@ -1,6 +1,15 @@
 //! Decides a journal again: what an earlier run saw goes through a fresh engine, and the first plan that is another one is found.
 //! With the same policies by digest that finds nothing, ever; with others it finds where they begin to differ.
 
+pub mod account;
+mod decider;
+pub mod recorded;
+
+use serde::Serialize;
+
+pub use account::{Account, Line, Story};
+pub use decider::{Decider, Taken};
+
 use crate::engine::{BindTargetError, Engine, Plan};
 use crate::journal::{Header, JournalError, Step};
 
@@ -14,7 +23,7 @@ pub struct Again {
 }
 
 /// A step that was planned otherwise.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Difference {
     /// Which, counted from 1.
     pub step: usize,
@@ -33,6 +42,9 @@ pub enum AgainError {
     /// The policies do not take the targets.
     #[error(transparent)]
     Bind(#[from] BindTargetError),
+    /// An engine cannot go on from a snapshot.
+    #[error("what the engine knew cannot be taken over: {0}")]
+    Snapshot(String),
 }
 
 /// Takes `engine`, which was made with the options of `header` and has no targets yet, through what `steps` saw. Plans are compared
