@@ -94,7 +94,7 @@ fn of_container(at: &At<'_>, pod: &Fields<'_>, notes: &mut Notes<'_>) -> Option<
     }
     let folder = container.get("workingDir").and_then(|at| Some(folder_of(at.text(notes)?, notes)));
     let env = container.get("env").map_or(Vec::new(), |at| read_env(&at, notes));
-    let command = read_command(&container, &env, notes)?;
+    let command = read_command(&container, &env, notes);
     let ports = container.get("ports").map_or(Vec::new(), |at| at.items(notes));
     let written = ports.first().and_then(|at| at.map()?.get("containerPort"));
     let port = port_of(written.and_then(|at| read_port(&at, notes)), &command, &env);
@@ -123,7 +123,7 @@ pub(super) fn of_own(service: &Fields<'_>, notes: &mut Notes<'_>) -> Option<Laun
         let folder =
             service.get("workingDir").and_then(|at| Some(folder_of(at.text(notes)?, notes)));
         let env = service.get("env").map_or(Vec::new(), |at| read_env(&at, notes));
-        let command = read_command(service, &env, notes)?;
+        let command = read_command(service, &env, notes);
         let written = service.get("port").and_then(|at| read_port(&at, notes));
         let port = port_of(written, &command, &env);
         let ready = service.get("ready").and_then(|at| read_own_probe(&at, notes));
@@ -152,7 +152,7 @@ fn read_command(
     fields: &Fields<'_>,
     env: &[(String, String)],
     notes: &mut Notes<'_>,
-) -> Option<Vec<String>> {
+) -> Vec<String> {
     let mut words = Vec::new();
     for key in ["command", "args"] {
         let Some(at) = fields.get(key) else { continue };
@@ -182,7 +182,7 @@ fn read_command(
             words.push(word.to_owned());
         }
     }
-    (!words.is_empty()).then_some(words)
+    words
 }
 
 /// Variables: a list as Kubernetes has it, or a map.

@@ -146,6 +146,7 @@ fn every_fault_is_told_with_its_place() {
     );
     insta::assert_snapshot!(told(&text), @r#"
     models/s.yaml:5: services[0].command is an empty list, expected the command that starts the server on this machine, as [vllm, serve, my-model, --port, $(PORT)]
+    models/s.yaml:6: services[0].port is 0, expected a port, from 1 to 65535
     models/s.yaml:7: services[0].env.PORT is PORT, expected nothing: the host gives PORT; a server that insists on a port has it in port, or in containerPort
     models/s.yaml:7: services[0].env.TIDEGATE_X is TIDEGATE_X, expected another name: variables that begin with TIDEGATE_ are the host's
     models/s.yaml:7: services[0].env.A=B is "A=B", expected a variable: a name without =, and a text

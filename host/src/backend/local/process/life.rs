@@ -52,6 +52,12 @@ enum End {
     Failed(String, Option<Exit>),
 }
 
+/// Until when it must be ready, and how long that is, as people wrote it.
+struct Deadline {
+    at: Instant,
+    told_ms: u64,
+}
+
 /// A child that runs.
 struct Running {
     child: tokio::process::Child,
@@ -230,17 +236,19 @@ impl Life {
     async fn watch_over(&self, port: u16, deadline: Instant, is_ready: &mut bool) -> String {
         let launch = &self.start.launch;
         let begun = Instant::now();
+        let deadline = Deadline { at: deadline, told_ms: self.start.deadline_ms };
         if let Some(startup) = &launch.startup {
             let most_ms = startup.period_ms.unwrap_or(PERIOD_MS) * u64::from(startup.failures);
-            let within_ms = (startup.initial_delay_ms + most_ms).min(self.start.deadline_ms);
-            let until = deadline.min(begun + Duration::from_millis(within_ms));
-            if let Err(told) = until_well(startup, port, begun, until).await {
-                return never_ready(within_ms, &told);
+            let told_ms = startup.initial_delay_ms + most_ms;
+            let own = Deadline { at: begun + Duration::from_millis(told_ms), told_ms };
+            let first = if own.at < deadline.at { &own } else { &deadline };
+            if let Err(reason) = until_well(startup, port, begun, first).await {
+                return reason;
             }
         }
-        let from = match until_well(&launch.ready, port, begun, deadline).await {
+        let from = match until_well(&launch.ready, port, begun, &deadline).await {
             Ok(from) => from,
-            Err(told) => return never_ready(self.start.deadline_ms, &told),
+            Err(reason) => return reason,
         };
         *is_ready = true;
         self.tell(Event::Ready { address: SocketAddr::new(from, port) }).await;
@@ -323,16 +331,12 @@ async fn end(
     running.child.wait().await
 }
 
-fn never_ready(within_ms: u64, told: &str) -> String {
-    format!("it was not ready within {}: {told}", seconds(within_ms))
-}
-
-/// Asks until the answer is good. From where it came; else the last answer.
+/// Asks until the answer is good. From where it came; else why it never was.
 async fn until_well(
     probe: &Probe,
     port: u16,
     begun: Instant,
-    until: Instant,
+    deadline: &Deadline,
 ) -> Result<std::net::IpAddr, String> {
     let mut told = "it was not asked yet".to_owned();
     let asking = async {
@@ -346,7 +350,8 @@ async fn until_well(
             sleep(probe.period_ms.map_or_else(often, Duration::from_millis)).await;
         }
     };
-    timeout_at(until, asking).await.map_err(|_| told)
+    let asked = timeout_at(deadline.at, asking).await;
+    asked.map_err(|_| format!("it was not ready within {}: {told}", seconds(deadline.told_ms)))
 }
 
 fn exit_of(status: ExitStatus) -> Exit {

@@ -79,9 +79,8 @@ async fn status_of(
         }
     }
     let text = std::str::from_utf8(&head[..length]).unwrap_or("");
-    // All three digits, or else 20 would pass for 200.
-    let digits = text.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
-    let status = digits.and_then(|digits| digits.parse().ok());
+    let status = text.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..)?.parse().ok());
+    let status = status.filter(|status| (100..600).contains(status));
     status.ok_or_else(|| format!("port {port} speaks no HTTP"))
 }
 
