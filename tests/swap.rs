@@ -55,12 +55,7 @@ fn cache() -> &'static Path {
 fn making() -> Making {
     let services = service::parse(SERVICES, "services.yaml", &Catalogue::builtin());
     Making {
-        options: Options {
-            tick_ms: 0,
-            explains: true,
-            keeps_s: 600,
-            ..Options::default()
-        },
+        options: Options { tick_ms: 0, explains: true, keeps_s: 600, ..Options::default() },
         targets: targets_of(services.expect("they are in order").services),
         sandboxes: Arc::new(|limits| Ok(Sandbox::new(limits)?.in_process().with_cache(cache()))),
     }
