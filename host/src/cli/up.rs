@@ -232,17 +232,28 @@ fn setting(args: &Arguments, terminal: &Terminal) -> Result<Setting, Failure> {
         fleet: (fleet, gpus),
         sources,
         listen: args.listen,
-        gateway: proxy::Settings {
-            keys,
-            grace: Duration::from_secs(args.grace),
-            ..proxy::Settings::default()
-        },
+        gateway: gateway(keys, Duration::from_secs(args.grace), terminal),
         routing: Routing { by_model: !args.no_model_routing, sends_comments: args.comments },
         admin: (args.admin, guard),
         state,
         journal: KeepLimits { total_bytes: args.journal_mib << 20, ..KeepLimits::default() },
         is_dry_run: args.dry_run,
     })
+}
+
+/// What the gateway allows: no more connections than there can be.
+fn gateway(keys: Keys, grace: Duration, terminal: &Terminal) -> proxy::Settings {
+    let mut gateway = proxy::Settings { keys, grace, ..proxy::Settings::default() };
+    if let Some(open_files) = live::files::raise_open_files() {
+        let connections = live::files::connections_with(open_files);
+        if connections < gateway.connections {
+            terminal.remark(&format!(
+                "warning: at most {open_files} files can be open, so {connections} connections at once; `ulimit -Hn` tells, and whoever runs the machine can raise it\n"
+            ));
+            gateway.connections = connections;
+        }
+    }
+    gateway
 }
 
 /// The services of all files, with what their authors should know. What a service cannot be started without is asked for here.

@@ -133,14 +133,16 @@ impl Book {
         changed
     }
 
-    /// The newest revision of a service gets `share` of its requests, of a hundred, the one before it the rest.
+    /// The newest revision of a service gets `share` of its requests, of a hundred, the last that has any the rest.
     pub(super) fn shift(&mut self, service: &str, share: u32) {
         let Some(kept) = self.services.get_mut(service) else { return };
         let last = kept.len() - 1;
+        // One that came up too late for the newest has none: it leaves.
+        let before = kept[..last].iter().rposition(|kept| kept.weight > 0);
         for (nth, kept) in kept.iter_mut().enumerate() {
             kept.weight = match nth {
                 nth if nth == last => share,
-                nth if nth + 1 == last => 100 - share.min(100),
+                nth if Some(nth) == before => 100 - share.min(100),
                 _ => 0,
             };
             kept.is_leaving |= kept.weight == 0 && nth != last;

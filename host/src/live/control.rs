@@ -26,7 +26,7 @@ use crate::proxy::{Fate, Gateway, Outcome};
 use crate::recorder::reason_of;
 use crate::run::Watch;
 use crate::status::{Pin, RunPhase, Status, StatusBuilder};
-use crate::swap::{Candidate, Moment, Ready, Recent, Shadow, Swapper, Switched};
+use crate::swap::{Candidate, Moment, Ready, Recent, RefusedKind, Shadow, Swapper, Switched};
 use crate::time::Time;
 
 /// Fates that are fetched after one step; the rest is fetched after the next.
@@ -48,6 +48,8 @@ pub(super) struct Pending {
     rollouts: Rollouts,
     /// The files that they were read from.
     files: Vec<Source>,
+    /// The services as they were read, where that is what changes.
+    services: Option<Vec<Service>>,
     /// Who wants it, and what is told when it is done.
     told: (About, String, String),
 }
@@ -148,16 +150,21 @@ impl Control {
         machine: &mut Machine,
         journal: &mut Journal<'_>,
     ) {
-        let pending = self.pending.take();
         match self.swapper.switch(engine, self.clock.now(), ready) {
-            Switched::Same => self.tell_swap(),
+            // Something took over in between. What is pending now, if anything, came after it and is still being looked at.
+            Switched::Refused(refused) if refused.kind == RefusedKind::Stale => {}
+            Switched::Same => {
+                self.pending = None;
+                self.tell_swap();
+            }
             Switched::Refused(refused) => {
+                self.pending = None;
                 let text = view::refused(&refused);
                 self.note(journal, About::RefusedSwap, "", text);
                 self.tell_swap();
             }
             Switched::Over(succession) => {
-                let told = match pending {
+                let told = match self.pending.take() {
                     Some(pending) => {
                         (self.book, self.rollouts) = (pending.book, pending.rollouts);
                         self.sources.services = pending.files;
@@ -271,7 +278,7 @@ impl Control {
         while let Ok(offer) = self.offers.try_recv() {
             self.take_offer(offer, engine, machine, journal);
         }
-        self.roll_on(engine, machine, journal);
+        self.roll_on(engine, machine);
         if self.pending.is_none()
             && let Some(candidate) = self.swapper.poll()
         {
@@ -296,7 +303,12 @@ impl Control {
                 let why = by.map_or("the new one failed three times", |_| "a person wants it");
                 let text = format!("the policies before decide again: {why}");
                 let who = by.unwrap_or("failures").to_owned();
-                self.pending = None;
+                // Services that were about to be followed are tried anew; rollouts find out by themselves.
+                let services = self.pending.take().and_then(|pending| {
+                    let files = pending.files;
+                    pending.services.map(|services| (services, files))
+                });
+                self.wanted = self.wanted.take().or(services);
                 let told = (About::Rollback, who, text.clone());
                 self.succeeded(succession, told, engine, machine, journal);
                 Ok(text)
@@ -320,6 +332,11 @@ impl Control {
         for (target, text) in told {
             self.note(journal, About::Shadow, &target, text);
         }
+    }
+
+    /// Tells that something does not work, though the run goes on.
+    pub(super) fn warn(&mut self, text: String) {
+        self.say(Weight::Error, "", text);
     }
 
     fn say(&mut self, weight: Weight, service: &str, text: String) {
@@ -490,16 +507,16 @@ impl Control {
             }
             Offer::Ready(ready) => return self.switch(*ready, engine, machine, journal),
         };
-        match Cut::new(&self.cut.fleet, &services) {
-            Ok(cut) if cut.parts_per_gpu == self.cut.parts_per_gpu => {}
-            Ok(_) => {
-                let text = "the services stay as they are: that GPUs are shared, or no longer, needs another start";
-                return self.note(journal, About::RefusedSwap, "", text.to_owned());
+        let why = match Cut::new(&self.cut.fleet, &services) {
+            Ok(cut) if cut.parts_per_gpu == self.cut.parts_per_gpu => {
+                super::check(&services, &self.cut).err().map(|error| error.to_string())
             }
-            Err(error) => {
-                let text = format!("the services stay as they are: {error}");
-                return self.note(journal, About::RefusedSwap, "", text);
-            }
+            Ok(_) => Some("that GPUs are shared, or no longer, needs another start".to_owned()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(why) = why {
+            let text = format!("the services stay as they are: {why}");
+            return self.note(journal, About::RefusedSwap, "", text);
         }
         self.wanted = Some((services, files));
         self.follow_services(engine);
@@ -509,7 +526,7 @@ impl Control {
     fn follow_services(&mut self, engine: &Engine) {
         let Some((services, files)) = self.wanted.clone() else { return };
         let (mut book, mut rollouts) = (self.book.clone(), self.rollouts.clone());
-        let changed = book.follow(services);
+        let changed = book.follow(services.clone());
         if changed.is_nothing() {
             self.wanted = None;
             return;
@@ -523,13 +540,14 @@ impl Control {
             rollouts.forget(service);
         }
         let told = (About::Swap, "the services' files".to_owned(), view::changed(&changed));
-        if self.propose(engine, Pending { book, rollouts, files, told }) {
+        let pending = Pending { book, rollouts, files, services: Some(services), told };
+        if self.propose(engine, pending) {
             self.wanted = None;
         }
     }
 
     /// Rollouts go on, and revisions that have left are forgotten.
-    fn roll_on(&mut self, engine: &Engine, machine: &mut Machine, journal: &mut Journal<'_>) {
+    fn roll_on(&mut self, engine: &Engine, machine: &mut Machine) {
         self.follow_services(engine);
         if self.pending.is_some() {
             return;
@@ -579,8 +597,8 @@ impl Control {
         let told = (About::Swap, "a rollout".to_owned(), told.join("; "));
         // Where something else is under way, this is found again after another step.
         let files = self.sources.services.clone();
-        let _ = self.propose(engine, Pending { book, rollouts, files, told });
-        let _ = journal;
+        let pending = Pending { book, rollouts, files, services: None, told };
+        let _ = self.propose(engine, pending);
     }
 
     /// The replicas of a revision end, once.

@@ -3,6 +3,7 @@
 
 pub(crate) mod book;
 mod control;
+pub mod files;
 mod rollout;
 pub mod shares;
 pub mod told;
@@ -222,6 +223,8 @@ impl Live {
             Machine::new(clock.clone(), supervised, places, wake, is_over, setting.is_dry_run);
         machine.follow(book.setup(&engine, &cut));
         let nudge = machine.nudge();
+        // What is shown until the loop has made its first step.
+        let first = Status { at: started_at, started_at, ..Status::default() };
         let mut control = Control {
             clock: clock.clone(),
             tick_ms: engine.options().tick_ms,
@@ -245,7 +248,7 @@ impl Live {
             fates,
             registry: Vec::new(),
             status: StatusBuilder::new(rules),
-            publish: watch::channel(Arc::default()).0,
+            publish: watch::channel(Arc::new(first)).0,
             phase: phased,
             tell: listener,
             pins: BTreeMap::new(),
@@ -271,7 +274,10 @@ impl Live {
         let control = thread
             .spawn(move || {
                 let journal = Journal::live(&journal_folder, limits, Begin::first(header));
-                let mut journal = journal.unwrap_or_else(|_| Journal::none());
+                let mut journal = journal.unwrap_or_else(|error| {
+                    control.warn(format!("no journal is written: {}", chain_of(&error)));
+                    Journal::none()
+                });
                 control.keep_components(&mut journal);
                 loop_on_its_own(engine, machine, journal, control);
                 // Whoever waits for it may have gone away.
@@ -350,7 +356,8 @@ fn loop_on_its_own(
             Err(never) => match never {},
         }
         // Each child has its own grace, after which it is killed.
-        let _ = tokio::time::timeout(LAST_GRACE, machine.end()).await;
+        let patience = machine.longest_grace() + LAST_GRACE;
+        let _ = tokio::time::timeout(patience, machine.end()).await;
     });
     control.finish(&mut journal);
     journal.finish();
@@ -374,7 +381,7 @@ fn forward(
     from
 }
 
-/// Offers the services anew whenever their files change, until it is over.
+/// Offers the services anew whenever their files change, and has the loop look after what else may have, until it is over.
 fn watch_files(
     files: &[PathBuf],
     read: &ReadServices,
@@ -388,8 +395,11 @@ fn watch_files(
     };
     let stamps = || files.iter().map(|path| stamp(path)).collect::<Vec<_>>();
     let mut known = stamps();
-    while !*over.borrow() {
+    // Who dropped the other end wants nothing more either.
+    while !*over.borrow() && over.has_changed().is_ok() {
         std::thread::sleep(LOOK);
+        // Where nothing happens the loop sleeps; policies that change, pins that end and the status are seen to all the same.
+        nudge.notify_one();
         let now = stamps();
         if now == known {
             continue;
@@ -415,6 +425,17 @@ pub fn source(path: &Path) -> Source {
         // It was read a moment ago.
         text: std::fs::read_to_string(path).unwrap_or_default(),
     }
+}
+
+/// An error and what stands behind it.
+fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text += &format!(": {error}");
+        source = error.source();
+    }
+    text
 }
 
 /// Refuses services that nobody can start here.

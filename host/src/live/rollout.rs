@@ -51,7 +51,8 @@ struct Under {
     floor: u32,
     /// Since when it finds no place.
     no_room_since: Option<Time>,
-    has_shifted: bool,
+    /// The share of the requests that it got; `None`: none yet.
+    given: Option<u32>,
 }
 
 /// All services on their way to a new revision.
@@ -63,7 +64,7 @@ pub(super) struct Rollouts {
 impl Rollouts {
     /// A service has a new revision; the old one has so many replicas that take requests.
     pub(super) fn begin(&mut self, service: &str, to: u32, old_ready: u32) {
-        let under = Under { to, floor: old_ready, no_room_since: None, has_shifted: false };
+        let under = Under { to, floor: old_ready, no_room_since: None, given: None };
         self.under_way.insert(service.to_owned(), under);
     }
 
@@ -76,7 +77,7 @@ impl Rollouts {
     pub(super) fn floor(&self, service: &str, revision: u32) -> u32 {
         self.under_way
             .get(service)
-            .filter(|under| under.to == revision && !under.has_shifted)
+            .filter(|under| under.to == revision && under.given.is_none())
             .map_or(0, |under| under.floor)
     }
 
@@ -99,15 +100,25 @@ impl Rollouts {
         let Some((_, _, new)) = revisions.iter().find(|(number, ..)| *number == under.to) else {
             return todo;
         };
-        if under.has_shifted {
-            return todo;
+        match under.given {
+            // With all of them the one before leaves: there is no way back.
+            Some(100..) => return todo,
+            Some(given) if given == share => return todo,
+            Some(_) => {
+                under.given = Some(share);
+                let told = format!("revision {} takes {} of its requests", under.to, of_all(share));
+                todo.push(Do::Shift { share, told });
+                return todo;
+            }
+            None => {}
         }
         let old: Vec<&Seen> = revisions
             .iter()
             .filter(|(number, is_leaving, _)| *number != under.to && !is_leaving)
             .map(|(_, _, seen)| seen)
             .collect();
-        let (to, is_placed) = (under.to, new.pending == 0 || new.ready + new.starting > 0);
+        // Those that are placed and come up may yet make room, or be enough.
+        let (to, is_placed) = (under.to, new.pending == 0 || new.starting > 0);
         under.no_room_since = if is_placed { None } else { under.no_room_since.or(Some(now)) };
         let has_no_room = under.no_room_since.is_some_and(|since| now.since(since) >= NO_ROOM_MS);
         let told = if !old.iter().any(|seen| seen.is_there()) {
@@ -121,8 +132,8 @@ impl Rollouts {
         } else {
             return todo;
         };
-        under.has_shifted = true;
         let share = if has_no_room { 100 } else { share };
+        under.given = Some(share);
         todo.push(Do::Shift { share, told });
         todo
     }
@@ -176,12 +187,32 @@ mod tests {
     }
 
     #[test]
+    fn a_canary_is_promoted_or_taken_back_and_once_it_has_all_it_stays() {
+        let mut rollouts = rolling();
+        let new = Seen { ready: 2, ..NONE };
+        let mut at = |share| {
+            shares(&rollouts.next(Time(0), "chat", &[(1, false, OLD), (2, false, new)], share))
+        };
+        let seen = [10, 10, 50, 0, 100, 10].map(&mut at);
+        assert_eq!(seen, [vec![10], vec![], vec![50], vec![0], vec![100], vec![]]);
+    }
+
+    #[test]
     fn without_room_for_both_the_old_one_leaves_first_even_where_a_canary_was_wanted() {
         let mut rollouts = rolling();
         let new = Seen { pending: 2, ..NONE };
         let mut at =
             |ms| shares(&rollouts.next(Time(ms), "chat", &[(1, false, OLD), (2, false, new)], 10));
         assert_eq!([at(1_000), at(5_999), at(6_000)], [vec![], vec![], vec![100]]);
+    }
+
+    #[test]
+    fn room_for_a_part_is_not_waited_with_for_ever() {
+        let mut rollouts = rolling();
+        let new = Seen { ready: 1, pending: 1, ..NONE };
+        let mut at =
+            |ms| shares(&rollouts.next(Time(ms), "chat", &[(1, false, OLD), (2, false, new)], 100));
+        assert_eq!([at(1_000), at(6_000)], [vec![], vec![100]]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! GPUs that are shared: where a service takes a fraction of one, each GPU of the fleet is a node of its own and counts as a hundred, so
-//! that fractions are whole numbers for everybody who places, and a GPU's memory is divided as the GPU is.
+//! that fractions are whole numbers for everybody who places. Whoever writes a fraction says that the model fits into it: placement is
+//! told nothing of a GPU's memory there, since what a server takes beside its weights is no fraction of a hundredth.
 
 use crate::definitions::node::{Fleet, Machine};
 use crate::definitions::service::Service;
@@ -108,7 +109,7 @@ fn each_gpu(machine: &Machine) -> Vec<Part> {
         let node = &mut machine.node;
         node.name = format!("{}-gpu{gpu}", node.name);
         node.allocatable.gpus = PARTS;
-        node.gpu_memory_bytes /= u64::from(PARTS);
+        node.gpu_memory_bytes = 0;
         node.usd_per_gpu_hour = node.usd_per_gpu_hour.map(|usd| usd / f64::from(PARTS));
         Part { of, gpu_memory_bytes, machine, first_gpu: gpu, gpus: 1 }
     };
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_gpu_is_a_node_of_a_hundred_parts_and_its_memory_is_divided_alike() {
+    fn a_shared_gpu_is_a_node_of_a_hundred_parts_of_which_no_memory_is_told() {
         let services = [service("half", 1, Some(0.5)), service("one", 1, None)];
         let cut = Cut::new(&fleet(), &services).expect("nobody takes several");
         let names: Vec<&str> =
@@ -147,7 +148,9 @@ mod tests {
         assert_eq!(names, ["box-gpu0", "box-gpu1"]);
         let node = &cut.parts[1].machine.node;
         assert_eq!((node.allocatable.gpus, cut.parts[1].first_gpu), (100, 1));
-        assert_eq!(node.gpu_memory_bytes, fleet().machines[0].node.gpu_memory_bytes / 100);
+        assert_eq!(node.gpu_memory_bytes, 0);
+        let memory = fleet().machines[0].node.gpu_memory_bytes;
+        assert_eq!(cut.parts[1].gpu_memory_bytes, memory, "people still see it");
         assert_eq!(services.map(|service| cut.needs(&service).gpus), [50, 100]);
     }
 

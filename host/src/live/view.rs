@@ -35,6 +35,11 @@ pub(super) fn world(
         };
         ((name, replica.id.ordinal), facts)
     };
+    // One that failed is no more, but people want to know why.
+    let failed = machine.failed().map(|(name, ordinal, at, reason)| {
+        let phase = Some((ReplicaPhase::Failed, at));
+        ((name.clone(), ordinal), Facts { phase, reason: reason.to_owned(), ..Facts::default() })
+    });
     let is_fake = |command: &[String]| command.iter().any(|word| word == "fake-model");
     let fake = control.book.revisions().filter(|(_, kept)| {
         kept.service.launch.as_ref().is_some_and(|launch| is_fake(&launch.command))
@@ -63,7 +68,7 @@ pub(super) fn world(
         fake: fake.map(|(name, _)| name.to_owned()).collect(),
         evicted: yielded.map(|(spec, _)| spec.name.service.clone()).collect(),
         nodes: nodes(machine, &replicas),
-        replicas: replicas.iter().map(facts).collect(),
+        replicas: failed.chain(replicas.iter().map(facts)).collect(),
         pins: control.pins.clone(),
         policies: policies(control, engine),
         journal: journal.health().map(|health| JournalStatus {

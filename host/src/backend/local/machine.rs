@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -148,6 +149,8 @@ pub struct Machine {
     places: Vec<Place>,
     by_name: BTreeMap<String, TargetId>,
     replicas: BTreeMap<ReplicaId, Replica>,
+    /// The last failure of targets of which no replica got ready since, by name: which, when and why.
+    failed: BTreeMap<String, (u32, Time, String)>,
     /// Children of targets that are no more, until they have ended.
     orphans: BTreeMap<(String, u32), Child>,
     generation: u64,
@@ -184,6 +187,7 @@ impl Machine {
             places,
             by_name: BTreeMap::new(),
             replicas: BTreeMap::new(),
+            failed: BTreeMap::new(),
             orphans: BTreeMap::new(),
             generation: 0,
             events: Vec::new(),
@@ -206,6 +210,7 @@ impl Machine {
             .map(|(at, target)| (target.name.to_string(), TargetId(at)))
             .collect();
         let before = std::mem::replace(&mut self.setup, setup);
+        self.failed.retain(|name, _| self.by_name.contains_key(name));
         let now_at: Vec<Option<TargetId>> =
             names.iter().map(|name| self.by_name.get(name).copied()).collect();
         self.events = std::mem::take(&mut self.events)
@@ -286,6 +291,20 @@ impl Machine {
         })
     }
 
+    /// The last failure of each target of which no replica got ready since: which replica, when and why.
+    pub fn failed(&self) -> impl Iterator<Item = (&TargetName, u32, Time, &str)> {
+        self.failed.iter().filter_map(|(name, (ordinal, at, reason))| {
+            let name = self.name_of(self.target_of(name)?);
+            Some((name, *ordinal, *at, reason.as_str()))
+        })
+    }
+
+    /// The longest that a child may take to end after it was asked to.
+    pub fn longest_grace(&self) -> Duration {
+        let graces = self.setup.revisions.iter().map(|revision| revision.launch.grace_ms);
+        Duration::from_millis(graces.max().unwrap_or(0))
+    }
+
     /// Asks all children to end and waits until they have. Each is given its own grace by who supervises it.
     pub async fn end(mut self) {
         let started = self.replicas.values().filter_map(|replica| replica.child.as_ref());
@@ -325,13 +344,16 @@ impl Machine {
                     replica.stage = Stage::Ready(handle);
                     replica.address = Some(address);
                     replica.since = now;
+                    self.failed.remove(&tale.target);
                     self.events.push(Event::Replica(id, Phase::Ready));
                 }
             }
             Told::Failed { reason, .. } => {
-                let was_to_end = matches!(replica.stage, Stage::Draining(..) | Stage::Ending(_));
-                let phase = if was_to_end { Phase::Gone } else { Phase::Failed { reason } };
-                self.forget(id, phase);
+                if matches!(replica.stage, Stage::Draining(..) | Stage::Ending(_)) {
+                    return self.forget(id, Phase::Gone);
+                }
+                self.failed.insert(tale.target, (id.ordinal, now, reason.clone()));
+                self.forget(id, Phase::Failed { reason });
             }
             Told::Ended { .. } => self.forget(id, Phase::Gone),
         }
