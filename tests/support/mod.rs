@@ -118,6 +118,8 @@ pub fn fleet(count: u32, gpus: u32, class: &GpuClass) -> Fleet {
         link_gb_s: 5.0,
         disk_gb_s: 5.0,
         pull_gb_s: 0.05,
+        schedule_s: 2.5,
+        image_there_s: 0.5,
         has_images: true,
         usd_per_vcpu_hour: 0.01,
         usd_per_memory_gb_hour: 0.005,

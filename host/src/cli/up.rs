@@ -305,6 +305,9 @@ fn nodes(declared: Option<&Path>, warnings: &mut Vec<String>) -> Result<Nodes, F
                 "name": node.name,
                 "cpu": format!("{}m", node.allocatable.cpu_milli),
                 "memory": node.allocatable.memory_bytes.to_string(),
+                "hasImages": machine.has_images,
+                "scheduleSeconds": machine.schedule_s,
+                "imageThereSeconds": machine.image_there_s,
             });
             if node.allocatable.gpus > 0 {
                 one["gpus"] = node.allocatable.gpus.into();

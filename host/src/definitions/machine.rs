@@ -64,6 +64,8 @@ impl Host {
             one.labels.insert("kubernetes.io/hostname".to_owned(), self.name.clone());
             let mut one = machine(one, class.map(|listed| listed.class.clone()));
             one.has_images = true;
+            // A replica is a child process, which starts in no time.
+            (one.schedule_s, one.image_there_s) = (0.0, 0.0);
             one
         };
         if classes.is_empty() {

@@ -34,6 +34,10 @@ pub struct Machine {
     pub pull_gb_s: f64,
     /// Whether images of servers are there already.
     pub has_images: bool,
+    /// From the plan to a container that may start: bind, sandbox, device plugin. Seconds.
+    pub schedule_s: f64,
+    /// What an image takes that is there already. Seconds.
+    pub image_there_s: f64,
     /// Price of a vCPU. US dollars an hour.
     pub usd_per_vcpu_hour: f64,
     /// Price of memory. US dollars an hour for a GB.
@@ -72,6 +76,9 @@ pub(super) const STORE_GB_S: f64 = 5.0;
 const DISK_GB_S: f64 = 7.0;
 /// containerd with compressed images: 0.02 to 0.08 are reported.
 const PULL_GB_S: f64 = 0.05;
+/// On Kubernetes. Assumed: `docs/simulator.md` says what follows of it.
+const SCHEDULE_S: f64 = 2.5;
+const IMAGE_THERE_S: f64 = 0.5;
 
 impl Fleet {
     /// The fleet that is part of the program: A40, RTX A5000 and A100 nodes.
@@ -145,6 +152,8 @@ pub(super) fn machine(node: Node, gpu: Option<GpuClass>) -> Machine {
         disk_gb_s: DISK_GB_S,
         pull_gb_s: PULL_GB_S,
         has_images: false,
+        schedule_s: SCHEDULE_S,
+        image_there_s: IMAGE_THERE_S,
         usd_per_vcpu_hour: USD_PER_VCPU_HOUR,
         usd_per_memory_gb_hour: USD_PER_MEMORY_GB_HOUR,
     }
@@ -263,6 +272,8 @@ impl Reading<'_> {
             "diskGbPerSecond",
             "pullGbPerSecond",
             "hasImages",
+            "scheduleSeconds",
+            "imageThereSeconds",
             "usdPerVcpuHour",
             "usdPerMemoryGbHour",
             "spot",
@@ -329,6 +340,8 @@ impl Reading<'_> {
         pattern.disk_gb_s = fields.rate_or("diskGbPerSecond", DISK_GB_S, notes);
         pattern.pull_gb_s = fields.rate_or("pullGbPerSecond", PULL_GB_S, notes);
         pattern.has_images = fields.or("hasImages", false, notes, |at, notes| at.flag(notes));
+        pattern.schedule_s = fields.number_or("scheduleSeconds", SCHEDULE_S, notes);
+        pattern.image_there_s = fields.number_or("imageThereSeconds", IMAGE_THERE_S, notes);
         pattern.usd_per_vcpu_hour = fields.number_or("usdPerVcpuHour", USD_PER_VCPU_HOUR, notes);
         pattern.usd_per_memory_gb_hour =
             fields.number_or("usdPerMemoryGbHour", USD_PER_MEMORY_GB_HOUR, notes);

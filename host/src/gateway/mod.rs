@@ -158,6 +158,8 @@ pub struct Gate {
     /// What of the current second was reported already: requests in flight, arrivals.
     reported: Option<(f64, u64)>,
     reports: Vec<Report>,
+    /// It was told that somebody waits and nothing is ready.
+    is_known_to_starve: bool,
 }
 
 impl Gate {
@@ -182,6 +184,7 @@ impl Gate {
             was_busy: false,
             reported: None,
             reports: Vec::new(),
+            is_known_to_starve: false,
         }
     }
 
@@ -399,6 +402,14 @@ impl Gate {
     /// Whether the current second will have a report as things are.
     pub fn is_reporting(&self) -> bool {
         self.ready > 0 || self.was_busy || self.reported.is_some() || !self.meter.is_idle()
+    }
+
+    /// Whether somebody has begun to wait for a service without a ready replica since this was last asked. Asked after whatever may
+    /// change that, and true once: who waits then needs no further word until a replica was ready, or nobody waited.
+    pub fn begins_to_starve(&mut self) -> bool {
+        let starves = self.ready == 0 && (self.waiting_count > 0 || self.offered() > 0.0);
+        let was_known = std::mem::replace(&mut self.is_known_to_starve, starves);
+        starves && !was_known
     }
 
     /// Requests at a replica.

@@ -49,6 +49,31 @@ fn full_replicas_make_requests_wait_in_order_and_a_full_queue_refuses() {
 }
 
 #[test]
+fn that_somebody_waits_and_nothing_is_ready_is_told_once_until_it_was_otherwise() {
+    let mut gate = Gate::new(LIMITS, 0);
+    assert!(!gate.begins_to_starve(), "nobody waits");
+    let first = gate.arrive(0, ask()).expect("there is room");
+    assert!(gate.begins_to_starve());
+    gate.arrive(1, ask()).expect("there is room");
+    assert!(!gate.begins_to_starve(), "that is known");
+    let replica = gate.replica_ready(2, 0);
+    assert_eq!(dispatches(&mut gate, 2).len(), 2);
+    assert!(!gate.begins_to_starve());
+    gate.drain(3, replica);
+    assert!(!gate.begins_to_starve(), "who runs does not wait");
+    gate.arrive(4, ask()).expect("there is room");
+    assert!(gate.begins_to_starve(), "the only replica drains");
+    gate.give_up(5, first);
+    let waits = gate.arrive(5, ask()).expect("there is room");
+    assert!(!gate.begins_to_starve());
+    gate.give_up(6, waits);
+    while gate.expire(20 * SECOND_US).is_some() {}
+    assert!(!gate.begins_to_starve(), "nobody waits any more");
+    gate.arrive(20 * SECOND_US, ask()).expect("there is room");
+    assert!(gate.begins_to_starve());
+}
+
+#[test]
 fn a_queue_without_places_takes_what_can_run_at_once_and_bytes_count_while_they_wait() {
     let mut gate = Gate::new(Limits { queue: 0, ..LIMITS }, 0);
     assert_eq!(gate.arrive(0, ask()), Err(Refused::QueueFull));

@@ -38,6 +38,7 @@ use crate::proxy::{self, Gateway};
 use crate::run::run;
 use crate::status::{Rules, RunPhase, Status, StatusBuilder};
 use crate::swap::{self, Making, Refused, Sandboxes, Swapper};
+use crate::time::Time;
 use book::Book;
 use control::{Control, Offer, Workshop};
 
@@ -207,7 +208,9 @@ impl Live {
             Options { explains: true, makes_room: true, keeps_s: KEEPS_S, ..Options::default() };
         let targets = book.targets(&cut, |_, _| 0);
         let making = Making { options, targets, sandboxes: setting.sandboxes };
-        let started_at = clock.now();
+        // Ticks count from here, and so fall on whole seconds: that is when the doors close their reports. A tick just before would decide
+        // on what is a second old.
+        let started_at = Time(clock.now().second() * 1_000);
         let policies = |refused| LiveError::Policies(Box::new(refused));
         let (swapper, engine) =
             Swapper::start(setting.policies, making, started_at).map_err(policies)?;

@@ -75,7 +75,7 @@ struct Inner {
     visitors: Vec<Option<Visitor>>,
     /// Where replicas are, by the index of the replica.
     upstreams: Vec<Option<Arc<Pool>>>,
-    /// A request came while nothing was ready, and the control loop has not been told.
+    /// A request began to wait while nothing was ready, and the control loop has not been told.
     is_starved: bool,
     /// Replicas that refused a connection, and the backend has not been told. No longer than there are replicas.
     refusing: Vec<ReplicaHandle>,
@@ -134,9 +134,8 @@ impl Door {
         let is_cold = inner.gate.ready() == 0;
         if is_cold {
             self.counts.cold.fetch_add(1, Ordering::Relaxed);
-            inner.is_starved = true;
-            self.wake.notify_one();
         }
+        inner.see_starving(&self.wake);
         if !inner.is_timed && inner.gate.next_deadline_us().is_some() {
             inner.is_timed = true;
             tokio::spawn(keep_deadlines(Arc::downgrade(self), self.clock.clone()));
@@ -155,6 +154,7 @@ impl Door {
         }
         inner.upstreams[at] = Some(Arc::new(Pool::new(upstream)));
         inner.dispatch(now_us);
+        inner.see_starving(&self.wake);
         replica
     }
 
@@ -163,6 +163,7 @@ impl Door {
         let mut inner = self.lock();
         inner.gate.drain(self.clock.now_us(), replica);
         inner.refusing.retain(|other| *other != replica);
+        inner.see_starving(&self.wake);
     }
 
     /// A replica is no more.
@@ -171,6 +172,7 @@ impl Door {
         inner.gate.remove(self.clock.now_us(), replica);
         inner.refusing.retain(|other| *other != replica);
         inner.upstreams[replica.index()] = None;
+        inner.see_starving(&self.wake);
     }
 
     /// Requests that a replica holds.
@@ -204,7 +206,7 @@ impl Door {
         inner.gate.take_reports(self.clock.now_us()).collect()
     }
 
-    /// Whether a request came while nothing was ready since this was last asked.
+    /// Whether requests began to wait while nothing was ready since this was last asked. `wake` is told of it, once and not for each.
     pub fn take_starved(&self) -> bool {
         std::mem::take(&mut self.lock().is_starved)
     }
@@ -236,6 +238,7 @@ async fn keep_deadlines(door: Weak<Door>, clock: Arc<Clock>) {
                 inner.visitors[left.request.index()] = None;
             }
             inner.dispatch(now_us);
+            inner.see_starving(&door.wake);
             match inner.gate.next_deadline_us() {
                 Some(next_us) => next_us,
                 None => {
@@ -258,6 +261,14 @@ impl Inner {
             let turn = visitor.and_then(|visitor| visitor.turn.take());
             // Who went away meanwhile gives up the place when the ticket is dropped.
             let _ = turn.map(|turn| turn.send(Turn::Go { replica, to, waited_us }));
+        }
+    }
+
+    /// Whoever looks after replicas is told when somebody begins to wait for one.
+    fn see_starving(&mut self, wake: &Notify) {
+        if self.gate.begins_to_starve() {
+            self.is_starved = true;
+            wake.notify_one();
         }
     }
 }
@@ -316,6 +327,7 @@ impl Ticket {
             });
         }
         inner.dispatch(now_us);
+        inner.see_starving(&door.wake);
         drop(inner);
         self.turn = turn;
         self.door.counts.retried.fetch_add(1, Ordering::Relaxed);
@@ -348,6 +360,7 @@ impl Drop for Ticket {
         if inner.gate.give_up(now_us, self.request).is_some() {
             inner.visitors[self.request.index()] = None;
             inner.dispatch(now_us);
+            inner.see_starving(&self.door.wake);
         }
     }
 }

@@ -487,9 +487,9 @@ impl Machine {
 
     /// What has been seen since the last time.
     fn observe(&mut self) -> Observation {
-        let at = self.clock.now();
-        self.seen_second = at.second();
-        self.observed_us = self.clock.now_us();
+        // A second may end while this is looked at. Its reports are then seen at once in another step, and none is of a time to come: what
+        // was looked at counts from before, the moment from after.
+        self.seen_second = self.clock.now().second();
         let mut events = Vec::new();
         for (position, revision) in self.setup.revisions.iter().enumerate() {
             let reports = revision.door.take_reports();
@@ -511,7 +511,8 @@ impl Machine {
                 }
             }
         }
-        Observation { at, events, in_flight }
+        self.observed_us = self.clock.now_us();
+        Observation { at: Time(self.observed_us / 1_000), events, in_flight }
     }
 }
 

@@ -8,10 +8,6 @@ use crate::definitions::node::{Fleet, Machine};
 use crate::seed::Seed;
 
 const SECOND_US: f64 = 1e6;
-/// From the plan to a container that may start: bind, sandbox, device plugin. Seconds.
-const SCHEDULE_S: f64 = 2.5;
-/// For an image that is on the node already. Seconds.
-const IMAGE_THERE_S: f64 = 0.5;
 /// How much loads over a path of one's own vary: sigma of a lognormal with median 1.
 const SIGMA_OWN: f64 = 0.05;
 /// The same over a path that others use.
@@ -63,7 +59,7 @@ impl Parts {
         let fails = fail_probability > 0.0
             && seed.draws("start-fails", service, u64::from(ordinal)).uniform() < fail_probability;
         Parts {
-            schedule_us: microseconds(SCHEDULE_S),
+            schedule_us: microseconds(machine.schedule_s),
             fixed_us: microseconds(model.loader.fixed_s * factor),
             load_gb_s: (model.loader.gb_s / factor).min(gpu_link),
             init_us: microseconds(model.engine_s + model.compile_s),
@@ -79,7 +75,7 @@ pub(super) struct Images(BTreeMap<(u32, String), u64>);
 impl Images {
     /// When the image of `model` is on the node, if it is wanted from `now_us` on.
     pub(super) fn want(&mut self, now_us: u64, node: u32, machine: &Machine, model: &Model) -> u64 {
-        let there_us = now_us.saturating_add(microseconds(IMAGE_THERE_S));
+        let there_us = now_us.saturating_add(microseconds(machine.image_there_s));
         if machine.has_images || model.image_gb <= 0.0 {
             return there_us;
         }

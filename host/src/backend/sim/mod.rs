@@ -81,8 +81,6 @@ struct Service {
     starting: u32,
     draining: u32,
     has_deadline: bool,
-    /// The engine knows that somebody waits at zero.
-    is_told_to_wait: bool,
 }
 
 /// A simulated fleet under the load of `items`.
@@ -164,7 +162,6 @@ where
             starting: 0,
             draining: 0,
             has_deadline: false,
-            is_told_to_wait: false,
         };
         let mut nodes = faults.nodes;
         nodes.iter_mut().for_each(|(at_us, ..)| *at_us += start_us);
@@ -401,14 +398,11 @@ impl<I> Sim<I> {
     /// The engine is told at once when somebody begins to wait for a service without a ready replica.
     fn poke(&mut self, index: usize) {
         let service = &mut self.services[index];
-        let gate = &service.gate;
-        let waits = gate.ready() == 0 && (gate.waiting() > 0 || gate.offered() > 0.0);
-        if waits && !service.is_told_to_wait {
+        if service.gate.begins_to_starve() {
             let pool = service.first.0 + service.input.wakes as u32;
             self.events.push(Event::Waiting(TargetId(pool)));
             self.must_tell = true;
         }
-        service.is_told_to_wait = waits;
     }
 
     /// The engine is told how many requests a replica holds, when it next sees anything.
