@@ -382,7 +382,7 @@ fn put_in_place(
     };
     let named = |name: &str| chain.scaling.iter().position(|stage| stage.name == name);
     let at = match stage {
-        None if !scales(&policy, &chain.limits) => {
+        None if !scales(&policy, &chain.limits.all) => {
             chain.placement = policy;
             return Ok(());
         }

@@ -19,16 +19,17 @@ use crate::swap::Sandboxes;
 
 /// Loads all that `chain` names.
 pub(super) fn load(chain: &PoliciesDefinition) -> Result<Policies, Failure> {
-    let sandbox = sandbox(chain.limits.clone())?;
+    let sandbox = sandbox(chain.limits.all.clone())?;
     Chain::load(chain, &sandbox, &[]).map(|chain| chain.policies()).map_err(|error| refused(&error))
 }
 
 /// The scaling policies that `chain` names, to be made anew for each recording that they are held to.
 pub(super) fn chain(chain: &PoliciesDefinition) -> Result<parity::Chain, Failure> {
-    let sandbox = sandbox(chain.limits.clone())?;
+    let sandbox = sandbox(chain.limits.all.clone())?;
     let mut links = Vec::with_capacity(chain.scaling.len());
     for definition in &chain.scaling {
-        let policy = parity::make(package(&sandbox, &definition.policy)?)
+        let own = within(&sandbox, chain.limits.of(&definition.name))?;
+        let policy = parity::make(package(&own, &definition.policy)?)
             .ok_or_else(|| does_not_scale(&definition.policy))?;
         let (name, settings) = (definition.name.clone(), definition.settings.clone());
         links.push(parity::Link { name, settings, policy });
@@ -55,6 +56,11 @@ pub(super) fn sandbox_without_cache(limits: Limits) -> Result<Sandbox, Failure> 
     Sandbox::new(limits)
         .map(|sandbox| sandbox.with_compiler(&program))
         .map_err(|error| Failure::new(exit, "cannot run policies", &error))
+}
+
+/// One with other limits that compiles and keeps as `sandbox` does.
+pub(super) fn within(sandbox: &Sandbox, limits: &Limits) -> Result<Sandbox, Failure> {
+    sandbox.within(limits).map_err(|error| Failure::new(Exit::Input, "cannot run policies", &error))
 }
 
 /// Makes sandboxes of this process, as they are wanted.
@@ -136,6 +142,7 @@ pub(super) fn cannot_load(named: &PolicyRef, error: &LoadError) -> Failure {
 fn refused(error: &ChainError) -> Failure {
     let failure = match error {
         ChainError::Read { source, .. } => Failure::new(Exit::Input, error.to_string(), source),
+        ChainError::Limits { source, .. } => Failure::new(Exit::Input, error.to_string(), source),
         ChainError::Load { source, .. } => Failure::new(Exit::Policy, error.to_string(), source),
         ChainError::Unknown { .. }
         | ChainError::DoesNotScale { .. }

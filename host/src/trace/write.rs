@@ -157,8 +157,8 @@ impl Table {
             for series in columns.values() {
                 let sum: f64 = series.iter().filter_map(|rates| rates.get(step)).sum();
                 let rate = factor * sum;
-                // Nine decimals are one request in thirty years.
-                write!(to, ",{}", (rate * 1e9).round() / 1e9)?;
+                // Nine decimals are one request in thirty years. The sum of nothing is -0, which is no rate.
+                write!(to, ",{}", ((rate * 1e9).round() / 1e9).abs())?;
             }
             writeln!(to)?;
         }
