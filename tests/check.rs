@@ -178,7 +178,15 @@ fn a_policies_file_is_told_all_that_is_wrong_with_its_chain() {
     let folder = Folder::with(&[("policies.yaml", &misspelt)]);
     std::fs::copy(guest("office-hours.wasm"), folder.0.path().join("office-hours.wasm"))
         .expect("a copy");
-    assert_snapshot!(folder.check(&["policies.yaml"]), @"");
+    assert_snapshot!(folder.check(&["policies.yaml"]), @r"
+    policies.yaml:6: error: scaling[0].settings: missing field `minimum`
+    policies.yaml:7: error: scaling[0].settings.minimun: unknown field `minimun`, expected `minimum` or `hours`; did you mean minimum?
+    policies.yaml:8: error: scaling[0].settings.hours.form: unknown field `form`, expected one of `from`, `to`, `days`, `utcOffset`; did you mean from?
+    policies.yaml:8: error: scaling[0].settings.hours.tow: unknown field `tow`, expected one of `from`, `to`, `days`, `utcOffset`
+    policies.yaml:11: error: placement.settings.gpuClas: unknown field `gpuClas`, expected `gpuMemoryUtilization`
+    5 errors in 1 file
+    exit code 1
+    ");
     let reversed =
         own("Policies", "scaling:\n- policy: builtin:scale-to-zero\n- policy: builtin:knative\n");
     assert_snapshot!(check("policies.yaml", &reversed), @r"
