@@ -96,6 +96,9 @@ fn a_new_policy_passes_its_tests_and_builds_offline_into_the_same_bytes_twice() 
     world      scaling-policy
     interface  tidegate:policy/scaling@0.1.0
     imports    nothing
+    takes      percent  a number
+               atLeast  a whole number
+               atMost   a whole number
 
     settings   {}
     scope      target
@@ -210,7 +213,7 @@ fn what_a_beginner_gets_wrong_is_told_with_what_to_do() {
         (&["new", "serde", "--template", "scale"], "a package that policies are built from has it"),
         (&["new", "surge", "--template", "scales"], "a similar value exists: 'scale'"),
         (&["new", "surge"], "--template <TEMPLATE>"),
-        (&["build", "full"], "full has no Cargo.toml"),
+        (&["build", "full"], "full has neither Cargo.toml nor a C file"),
         (&["inspect", "full/notes.txt"], "this is not Wasm: the file begins with `mine`"),
         (&["inspect", "builtin:knativ"], "no policy knativ is built in"),
         (&["docs"], "<PAGE>"),
@@ -219,6 +222,49 @@ fn what_a_beginner_gets_wrong_is_told_with_what_to_do() {
         assert!(said.contains(told), "{line:?}: {said}");
     }
     assert_eq!(std::fs::read_dir(here.join("full")).expect("still there").count(), 1);
+}
+
+#[test]
+fn a_policy_in_c_is_built_from_its_one_file() {
+    let folder = folder();
+    let here = folder.path();
+    let source = include_str!("../policies/examples/office-hours-c/office_hours.c");
+    let source = source.replace("../../sdk-c/tidegate.h", "tidegate.h");
+    std::fs::write(here.join("office_hours.c"), &source).expect("it is written");
+    let without = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .current_dir(here)
+        .env("CLANG", "no-such-clang")
+        .arg("build")
+        .output()
+        .expect("it starts");
+    assert_eq!(without.status.code(), Some(4));
+    assert_snapshot!(text(&without.stderr), @r"
+    error: cannot build the policy in this folder
+    cause: cannot run no-such-clang
+    cause: No such file or directory (os error 2)
+     hint: install clang and lld: `apt install clang lld`, or `brew install llvm lld`
+    ");
+    if Command::new("wasm-ld").arg("--version").output().is_err() {
+        return;
+    }
+    let built = json(&prints(here, &["build", "-o", "json"]));
+    assert_eq!(
+        (&built["file"], &built["world"]),
+        (&"office_hours.wasm".into(), &"scaling-policy".into())
+    );
+    let inspected = prints(here, &["inspect", "office_hours.wasm"]);
+    assert!(inspected.contains("takes      minimum"), "{inspected}");
+
+    std::fs::write(here.join("other.c"), "").expect("it is written");
+    assert!(fails(here, &["build"]).contains("there are 2 C files: office_hours.c, other.c"));
+    std::fs::remove_file(here.join("other.c")).expect("it was there");
+    std::fs::write(here.join("office_hours.c"), source + "int").expect("it is written");
+    let wrong = fails(here, &["build"]);
+    assert!(
+        wrong.contains("error: expected") && wrong.contains("clang could not build it"),
+        "{wrong}"
+    );
+    assert!(wrong.ends_with("exit code 2"), "{wrong}");
 }
 
 #[test]

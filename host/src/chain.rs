@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::definitions::policies::{PoliciesDefinition, PolicyRef, StageDefinition};
-use crate::engine::Stage;
+use crate::engine::{PLACEMENT, Stage};
 use crate::policy::native::NativePlacement;
 use crate::policy::{
-    Limits, LoadError, Package, PlacementPolicy, Sandbox, ScalingPolicy, builtin, digest_of,
+    Limits, LoadError, Package, PlacementPolicy, Sandbox, SandboxError, ScalingPolicy, builtin,
+    digest_of,
 };
 use crate::replay::Policies;
 
@@ -56,6 +57,14 @@ pub enum ChainError {
         /// Why.
         source: LoadError,
     },
+    /// A stage's own limits leave no room for it.
+    #[error("cannot run the policy of {stage} within its limits")]
+    Limits {
+        /// The stage.
+        stage: String,
+        /// Why.
+        source: SandboxError,
+    },
     /// It stands under `scaling`.
     #[error("{policy} does not scale")]
     DoesNotScale {
@@ -81,7 +90,7 @@ impl ChainError {
                     None => format!("there are {}", known.join(", ")),
                 })
             }
-            ChainError::Read { .. } => None,
+            ChainError::Read { .. } | ChainError::Limits { .. } => None,
             ChainError::Load { source, .. } => source.hint(),
             ChainError::DoesNotScale { .. } => {
                 Some("it is a placement policy: name it under `placement`".to_owned())
@@ -94,8 +103,8 @@ impl ChainError {
 }
 
 impl Chain {
-    /// Loads all that `definition` names. What was loaded for one of the chains `known` with the same limits is taken from there, by
-    /// the digest of its bytes.
+    /// Loads all that `definition` names, for stages with limits of their own in a sandbox like `sandbox` with those. What was loaded
+    /// for one of the chains `known` with the same limits is taken from there, by the digest of its bytes.
     ///
     /// # Errors
     ///
@@ -106,30 +115,37 @@ impl Chain {
         known: &[&Chain],
     ) -> Result<Chain, ChainError> {
         let components = RefCell::new(BTreeMap::new());
-        let get = |named: &PolicyRef| {
-            let component = bytes(named, sandbox.limits())?;
+        let get = |named: &PolicyRef, limits: &Limits, stage: &str| {
+            let component = bytes(named, limits)?;
             let digest = digest_of(&component);
             components.borrow_mut().insert(digest.clone(), Arc::from(&*component));
             let mut all = known.iter().flat_map(|chain| chain.packages());
-            let is_it =
-                |one: &&Arc<Package>| one.digest() == digest && one.limits() == sandbox.limits();
+            let is_it = |one: &&Arc<Package>| one.digest() == digest && one.limits() == limits;
             match all.find(is_it) {
                 Some(package) => Ok(package.clone()),
-                None => load(sandbox, named, &component).map(Arc::new),
+                None => {
+                    let own = sandbox
+                        .within(limits)
+                        .map_err(|source| ChainError::Limits { stage: stage.to_owned(), source })?;
+                    load(&own, named, &component).map(Arc::new)
+                }
             }
         };
-        let scales = |named: &PolicyRef| {
-            let package = get(named)?;
+        let scales = |named: &PolicyRef, limits: &Limits, stage: &str| {
+            let package = get(named, limits, stage)?;
             let policy = shown(named);
             package.scaling().map_or(Err(ChainError::DoesNotScale { policy }), |_| Ok(package))
         };
         let links = |stage: &StageDefinition| {
             let fallback = stage.fallback.clone().map(PolicyRef::Builtin);
-            let fallback = fallback.as_ref().map(scales).transpose()?;
-            Ok(Links { policy: scales(&stage.policy)?, fallback })
+            let (limits, name) = (&definition.limits, &stage.name);
+            let fallback =
+                fallback.as_ref().map(|named| scales(named, &limits.all, name)).transpose()?;
+            Ok(Links { policy: scales(&stage.policy, limits.of(name), name)?, fallback })
         };
         let stages = definition.scaling.iter().map(links).collect::<Result<_, ChainError>>()?;
-        let placement = get(&definition.placement)?;
+        let limits = definition.limits.of(PLACEMENT);
+        let placement = get(&definition.placement, limits, PLACEMENT)?;
         if placement.placement().is_none() {
             let policy = shown(&definition.placement);
             return Err(ChainError::DoesNotPlace { policy });

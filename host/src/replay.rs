@@ -69,7 +69,7 @@ pub struct Policies {
     /// What places where that fails.
     pub fallback: Option<Box<dyn PlacementPolicy>>,
     /// What each of them may take; `None`: they run in no sandbox.
-    pub limits: Option<crate::policy::Limits>,
+    pub limits: Option<crate::policy::ChainLimits>,
 }
 
 /// A replay that cannot be, or cannot go on.
@@ -130,7 +130,7 @@ pub struct Replay {
     engine: Engine,
     sim: Sim<Items>,
     /// What the policies may take.
-    policy_limits: Option<crate::policy::Limits>,
+    policy_limits: Option<crate::policy::ChainLimits>,
     setup: Setup,
     services: Vec<Watched>,
     warnings: Vec<String>,

@@ -286,7 +286,7 @@ pub fn replay(sandbox: &Sandbox, load: Load, until_s: f64) -> Result<Replay, Box
             .collect(),
         placement: (Box::new(place.placement().ok_or("it does not place")?), serde_json::json!({})),
         fallback: Some(Box::new(NativePlacement::<tidegate_affinity::Affinity>::new("affinity"))),
-        limits: Some(sandbox.limits().clone()),
+        limits: Some(sandbox.limits().clone().into()),
     };
     let setting = Setting {
         load,

@@ -14,7 +14,7 @@ use crate::policy::load::{self, PLACEMENT, SCALING};
 use crate::policy::wire::{Fault, Input, Program, Source as From};
 use crate::policy::{
     BindError, Limits, LoadError, Package, PlacementPolicy as _, Sandbox, ScalingPolicy as _,
-    builtin,
+    builtin, keys,
 };
 
 /// A component file, alone.
@@ -43,6 +43,11 @@ pub(super) fn component(
     );
     checked.details.push(format!("exports   {interface}"));
     checked.details.push("imports   nothing".to_owned());
+    if let Some(keys) = keys::of(&package) {
+        let paths: Vec<String> = keys.into_iter().map(|key| key.path).collect();
+        let told = if paths.is_empty() { "none of its own".to_owned() } else { paths.join(", ") };
+        checked.details.push(format!("settings  {told}"));
+    }
     let service = Service::default_for("service", &Catalogue::builtin());
     let own = serde_json::json!({});
     if let Some(mut policy) = scaling {
@@ -86,7 +91,7 @@ pub(super) fn policies(
 ) {
     let outline = Outline::of(text, &checked.file).ok();
     let place = |path: &str| Place { outline: outline.as_ref(), path: path.to_owned() };
-    let Some(sandbox) = sandbox(definition.limits.clone(), context, checked) else { return };
+    let Some(sandbox) = sandbox(definition.limits.all.clone(), context, checked) else { return };
     let service = Service::default_for("service", &Catalogue::builtin());
     // What each stage gives; nothing is known of the outputs of one that did not bind.
     let mut given: Vec<Option<(String, Vec<String>)>> = Vec::new();
@@ -103,12 +108,15 @@ pub(super) fn policies(
             }
         }
         let mut outputs = None;
-        if let Some(package) = loaded(&sandbox, &stage.policy, &here, checked) {
+        let own = within(&sandbox, definition.limits.of(&stage.name), &here, checked);
+        if let Some(package) = own.and_then(|own| loaded(&own, &stage.policy, &here, checked)) {
             match package.scaling() {
                 None => here.error("this policy does not scale", None, checked),
                 Some(mut policy) => {
-                    let document = service.scaling_document(&stage.settings, &profile.settings);
-                    match policy.bind(&document) {
+                    let bound = bind_all(&stage.settings, |own| {
+                        policy.bind(&service.scaling_document(own, &profile.settings))
+                    });
+                    match bound {
                         Err(error) => unbound(&error, &settings, false, checked),
                         Ok(program) => {
                             warn(&program.warnings, &settings, checked);
@@ -123,13 +131,15 @@ pub(super) fn policies(
     }
     let here = place("placement.policy");
     let settings = place("placement");
-    if let Some(package) = loaded(&sandbox, &definition.placement, &here, checked) {
+    let own = within(&sandbox, definition.limits.of(crate::engine::PLACEMENT), &here, checked);
+    if let Some(package) = own.and_then(|own| loaded(&own, &definition.placement, &here, checked)) {
         match package.placement() {
             None => here.error("this policy does not place", None, checked),
             Some(mut policy) => {
-                let own = &definition.placement_settings;
-                match policy.bind(&service.placement_document(&service.pod, own, &profile.settings))
-                {
+                let bound = bind_all(&definition.placement_settings, |own| {
+                    policy.bind(&service.placement_document(&service.pod, own, &profile.settings))
+                });
+                match bound {
                     Ok(program) => warn(&program.warnings, &settings, checked),
                     Err(error) => unbound(&error, &settings, false, checked),
                 }
@@ -212,6 +222,44 @@ fn sandbox(limits: Limits, context: &Context<'_>, checked: &mut Checked) -> Opti
         Err(error) => {
             checked.error(&format!("limits: {error}"));
             None
+        }
+    }
+}
+
+fn within(
+    sandbox: &Sandbox,
+    limits: &Limits,
+    here: &Place<'_>,
+    checked: &mut Checked,
+) -> Option<Sandbox> {
+    sandbox
+        .within(limits)
+        .map_err(|error| here.error(&format!("limits: {error}"), None, checked))
+        .ok()
+}
+
+/// Binds settings so that every unknown key in them is told: a policy may tell no more than the first, so it is asked again without.
+fn bind_all<P>(
+    settings: &serde_json::Value,
+    mut bind: impl FnMut(&serde_json::Value) -> Result<P, BindError>,
+) -> Result<P, BindError> {
+    let mut settings = settings.clone();
+    let mut told = Vec::new();
+    loop {
+        let faults = match bind(&settings) {
+            Err(BindError::Faults(faults)) => faults,
+            Ok(program) if told.is_empty() => return Ok(program),
+            Ok(_) => return Err(BindError::Faults(told)),
+            Err(error @ BindError::Call(_)) => return Err(error),
+        };
+        let unknown: Vec<Fault> =
+            faults.iter().filter(|fault| keys::known(&fault.message).is_some()).cloned().collect();
+        let is_any = !unknown.is_empty();
+        if is_any && unknown.iter().all(|fault| keys::remove(&mut settings, &fault.path)) {
+            told.extend(unknown);
+        } else {
+            told.extend(faults);
+            return Err(BindError::Faults(told));
         }
     }
 }

@@ -71,6 +71,7 @@ fn tools(terminal: &Terminal) -> Tools {
     let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     Tools {
         cargo: from("CARGO").unwrap_or_else(|| "cargo".into()),
+        clang: from("CLANG").unwrap_or_else(|| "clang".into()),
         rustc: from("RUSTC").unwrap_or_else(|| "rustc".into()),
         target: from("CARGO_TARGET_DIR").map(PathBuf::from),
         is_quiet: terminal.is_quiet(),
@@ -82,8 +83,13 @@ fn failure(args: &Build, error: BuildError) -> Failure {
         BuildError::NoProject { .. }
         | BuildError::Cargo
         | BuildError::NoComponent { .. }
-        | BuildError::Several { .. } => Exit::Input,
+        | BuildError::Several { .. }
+        | BuildError::SeveralSources { .. }
+        | BuildError::Clang
+        | BuildError::Wrap { .. } => Exit::Input,
         BuildError::NoTool { .. }
+        | BuildError::NoCTool { .. }
+        | BuildError::NoWasmTarget { .. }
         | BuildError::NoStd { .. }
         | BuildError::SeveralStds { .. }
         | BuildError::NoLinker

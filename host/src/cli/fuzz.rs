@@ -13,8 +13,10 @@ use super::suites::Maker;
 use super::{compare, inputs};
 use crate::backend::sim::Faults;
 use crate::definitions::policies::{PoliciesDefinition, PolicyRef};
+use crate::engine::PLACEMENT;
 use crate::fuzz::{self, Breach, Found, Ground, PROMISES, Progress, Try};
 use crate::ledger::Outcome;
+use crate::policy::Limits;
 use crate::replay::{Load, Replay, Setting};
 use crate::report::Style;
 use crate::report::numbers::counted;
@@ -340,15 +342,21 @@ fn policies(
             ("onFailure", json!(stage.on_failure.name())),
         ]);
         if let Some(fallback) = &stage.fallback {
-            one.insert("fallback", json!(fallback));
+            one.insert("fallback", json!(format!("builtin:{fallback}")));
+        }
+        if let Some(limits) = chain.limits.own.get(&stage.name) {
+            one.insert("limits", json!(limits));
         }
         scaling.push(one);
     }
-    let placement =
+    let mut placement =
         json!({"policy": named(&chain.placement)?, "settings": chain.placement_settings});
+    if let Some(limits) = chain.limits.own.get(PLACEMENT) {
+        placement["limits"] = json!(limits);
+    }
     let mut whole = json!({"scaling": scaling, "placement": placement});
-    if chain.limits != PoliciesDefinition::builtin().limits {
-        whole["limits"] = json!(chain.limits);
+    if chain.limits.all != Limits::default() {
+        whole["limits"] = json!(chain.limits.all);
     }
     Ok(Some(whole))
 }

@@ -11,6 +11,7 @@ use super::failure::{Exit, Failure};
 use super::output::Terminal;
 use super::policies;
 use crate::definitions::policies::PolicyRef;
+use crate::policy::keys::{self, Key};
 use crate::policy::wire::{Causes, Fault, Program, Scope, Source, Subject};
 use crate::policy::{BindError, Facts, Limits, Package, PlacementPolicy as _, ScalingPolicy as _};
 
@@ -35,6 +36,9 @@ struct Inspected {
     policy: String,
     #[serde(flatten)]
     facts: Facts,
+    /// The keys that its settings may have, as far as it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings_keys: Option<Vec<Key>>,
     settings: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     scaling: Option<Bound<Scaling>>,
@@ -120,6 +124,7 @@ pub(super) fn run(args: &Inspect, terminal: &Terminal) -> Result<(), Failure> {
         scaling: scaling(&args.policy, &package, &document)?,
         placement: placing(&args.policy, &package, &document)?,
         facts,
+        settings_keys: keys::of(&package),
         settings,
     };
     if args.settings.is_some() && refusals(&inspected).next().is_some() {
@@ -284,6 +289,7 @@ fn text(inspected: &Inspected) -> String {
     if !made_by.is_empty() {
         rows_of.push(("made by", made_by.join(", ")));
     }
+    rows_of.push(("takes", takes(inspected.settings_keys.as_deref())));
     let mut text = rows(&rows_of);
     let settings = inspected.settings.to_string();
     match &inspected.scaling {
@@ -321,6 +327,22 @@ fn text(inspected: &Inspected) -> String {
         text.push_str(&rows(&[("inputs", columns(&placing.inputs))]));
     }
     text
+}
+
+/// A line a key of the settings, with what is expected there.
+fn takes(keys: Option<&[Key]>) -> String {
+    let Some(keys) = keys else {
+        return "any settings: it says of no key that it is unknown".to_owned();
+    };
+    if keys.is_empty() {
+        return "no settings of its own".to_owned();
+    }
+    let paths = keys.iter().map(|key| key.path.len()).max().unwrap_or(0);
+    let line = |key: &Key| {
+        let told = format!("{:paths$}  {}", key.path, key.expected.as_deref().unwrap_or_default());
+        told.trim_end().to_owned()
+    };
+    keys.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Settings that were not accepted say no more than why: what a policy asks for depends on them.

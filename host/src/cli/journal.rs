@@ -135,7 +135,7 @@ impl Components {
     /// The chain that a header tells of, with the settings of its first target.
     fn chain(&self, header: &Header) -> Result<PoliciesDefinition, Failure> {
         let mut chain = PoliciesDefinition {
-            limits: header.limits.clone().unwrap_or_default(),
+            limits: header.chain_limits(),
             scaling: Vec::new(),
             ..PoliciesDefinition::builtin()
         };

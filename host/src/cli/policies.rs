@@ -23,16 +23,17 @@ pub(super) fn load(chain: &PoliciesDefinition) -> Result<Policies, Failure> {
 
 /// The same, to make policies of as often as they are wanted. What one of the chains `known` has is not loaded once more.
 pub(super) fn loaded(chain: &PoliciesDefinition, known: &[&Chain]) -> Result<Chain, Failure> {
-    let sandbox = sandbox(chain.limits.clone())?;
+    let sandbox = sandbox(chain.limits.all.clone())?;
     Chain::load(chain, &sandbox, known).map_err(|error| refused(&error))
 }
 
 /// The scaling policies that `chain` names, to be made anew for each recording that they are held to.
 pub(super) fn chain(chain: &PoliciesDefinition) -> Result<parity::HeldChain, Failure> {
-    let sandbox = sandbox(chain.limits.clone())?;
+    let sandbox = sandbox(chain.limits.all.clone())?;
     let mut links = Vec::with_capacity(chain.scaling.len());
     for definition in &chain.scaling {
-        let policy = parity::make(package(&sandbox, &definition.policy)?)
+        let own = within(&sandbox, chain.limits.of(&definition.name))?;
+        let policy = parity::make(package(&own, &definition.policy)?)
             .ok_or_else(|| does_not_scale(&definition.policy))?;
         let (name, settings) = (definition.name.clone(), definition.settings.clone());
         links.push(parity::Link { name, settings, policy });
@@ -59,6 +60,11 @@ pub(super) fn sandbox_without_cache(limits: Limits) -> Result<Sandbox, Failure> 
     Sandbox::new(limits)
         .map(|sandbox| sandbox.with_compiler(&program))
         .map_err(|error| Failure::new(exit, "cannot run policies", &error))
+}
+
+/// One with other limits that compiles and keeps as `sandbox` does.
+pub(super) fn within(sandbox: &Sandbox, limits: &Limits) -> Result<Sandbox, Failure> {
+    sandbox.within(limits).map_err(|error| Failure::new(Exit::Input, "cannot run policies", &error))
 }
 
 /// Makes sandboxes of this process, as they are wanted.
@@ -142,6 +148,7 @@ fn exit_of_load(error: &LoadError) -> Exit {
 fn refused(error: &ChainError) -> Failure {
     let failure = match error {
         ChainError::Read { source, .. } => Failure::new(Exit::Input, error.to_string(), source),
+        ChainError::Limits { source, .. } => Failure::new(Exit::Input, error.to_string(), source),
         ChainError::Load { source, .. } => {
             Failure::new(exit_of_load(source), error.to_string(), source)
         }

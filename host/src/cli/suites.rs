@@ -11,11 +11,11 @@ use crate::definitions::policies::{PoliciesDefinition, PolicyRef, StageDefinitio
 use crate::definitions::suite::{
     Around, Asked, CaseDefinition, CaseKind, LoadSource, PoliciesSource,
 };
-use crate::engine::OnFailure;
-use crate::policy::{Limits, Package, Sandbox};
+use crate::engine::{OnFailure, PLACEMENT};
+use crate::policy::{ChainLimits, Limits, Package, Sandbox};
 use crate::replay::Load;
 use crate::seed::Seed;
-use crate::suite::chain::Chain;
+use crate::suite::chain::{Chain, Packages};
 use crate::suite::{Broken, Fault, Made, MadeAround};
 use crate::trace::Merged;
 
@@ -108,7 +108,7 @@ fn find(folder: &Path, depth: usize, suites: &mut Vec<PathBuf>) -> Result<(), Fa
 /// Makes cases. Components are read, compiled and linked once and shared by all cases.
 #[derive(Default)]
 pub(super) struct Maker {
-    sandboxes: Mutex<BTreeMap<String, Shared>>,
+    sandboxes: Mutex<BTreeMap<Limits, Shared>>,
 }
 
 struct Shared {
@@ -156,29 +156,38 @@ impl Maker {
 
     /// A chain with its components loaded, each once for all chains of this maker.
     pub(super) fn loaded(&self, definition: PoliciesDefinition) -> Result<Chain, Failure> {
-        let key = serde_json::to_string(&definition.limits).expect("limits are numbers");
         let mut sandboxes = self.sandboxes.lock().expect("nobody panics while it loads");
-        if !sandboxes.contains_key(&key) {
-            let sandbox = policies::sandbox(definition.limits.clone())?;
-            sandboxes.insert(key.clone(), Shared { sandbox, packages: BTreeMap::new() });
-        }
-        let shared = sandboxes.get_mut(&key).expect("it was put there");
-        let mut packages = BTreeMap::new();
+        let mut package = |policy: &PolicyRef, limits: &Limits| {
+            if !sandboxes.contains_key(limits) {
+                let sandbox = match sandboxes.values().next() {
+                    Some(shared) => policies::within(&shared.sandbox, limits)?,
+                    None => policies::sandbox(limits.clone())?,
+                };
+                sandboxes.insert(limits.clone(), Shared { sandbox, packages: BTreeMap::new() });
+            }
+            sandboxes.get_mut(limits).expect("it was put there").package(policy)
+        };
+        let limits = &definition.limits;
+        let mut packages = Packages::new();
         let fallbacks = definition
             .scaling
             .iter()
             .filter_map(|stage| stage.fallback.clone())
-            .map(PolicyRef::Builtin)
-            .collect::<Vec<_>>();
-        let scaling = definition.scaling.iter().map(|stage| &stage.policy).chain(&fallbacks);
-        for policy in scaling {
-            let package = shared.package(policy)?;
-            policies::scales(&package, policy)?;
-            packages.insert(policy.clone(), package);
+            .map(|name| (PolicyRef::Builtin(name), &limits.all));
+        let scaling = definition
+            .scaling
+            .iter()
+            .map(|stage| (stage.policy.clone(), limits.of(&stage.name)))
+            .chain(fallbacks);
+        for (policy, limits) in scaling {
+            let package = package(&policy, limits)?;
+            policies::scales(&package, &policy)?;
+            packages.insert((policy, limits.clone()), package);
         }
-        let package = shared.package(&definition.placement)?;
-        policies::places(&package, &definition.placement)?;
-        packages.insert(definition.placement.clone(), package);
+        let (placement, limits) = (definition.placement.clone(), limits.of(PLACEMENT).clone());
+        let package = package(&placement, &limits)?;
+        policies::places(&package, &placement)?;
+        packages.insert((placement, limits), package);
         Ok(Chain::new(definition, packages))
     }
 }
@@ -267,7 +276,7 @@ fn chain_of(asked: &Asked) -> PoliciesDefinition {
     };
     PoliciesDefinition {
         scaling: vec![stage],
-        limits: Limits::default(),
+        limits: ChainLimits::default(),
         ..PoliciesDefinition::builtin()
     }
 }

@@ -172,7 +172,7 @@ pub fn put_in_place(
     };
     let named = |name: &str| chain.scaling.iter().position(|stage| stage.name == name);
     let at = match stage {
-        None if !scales(&policy, &chain.limits) => {
+        None if !scales(&policy, &chain.limits.all) => {
             chain.placement = policy;
             return Ok(());
         }

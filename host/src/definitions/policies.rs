@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::fault::{DefinitionError, read_text};
 use super::field::{At, Fields, Notes, Unknown, is_ours};
 use super::tree;
-use crate::engine::OnFailure;
-use crate::policy::Limits;
+use crate::engine::{OnFailure, PLACEMENT};
+use crate::policy::{ChainLimits, Limits};
 
 /// A component by name or by file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +43,7 @@ pub struct PoliciesDefinition {
     /// Its settings.
     pub placement_settings: serde_json::Value,
     /// What each policy may take.
-    pub limits: Limits,
+    pub limits: ChainLimits,
 }
 
 impl PoliciesDefinition {
@@ -63,7 +63,7 @@ impl PoliciesDefinition {
             ],
             placement: PolicyRef::Builtin("affinity".to_owned()),
             placement_settings: serde_json::json!({}),
-            limits: Limits::default(),
+            limits: ChainLimits::default(),
         }
     }
 
@@ -106,6 +106,9 @@ impl PoliciesDefinition {
         if !is_ours(&fields, "Policies", notes) {
             return;
         }
+        if let Some(at) = fields.get("limits") {
+            self.limits.all = limits(&at, &Limits::default(), notes);
+        }
         if let Some(at) = fields.need("scaling", "a list of stages", notes) {
             let stages = at.items(notes);
             if stages.is_empty() && at.is_list() {
@@ -116,7 +119,8 @@ impl PoliciesDefinition {
             }
         }
         if let Some(at) = fields.get("placement")
-            && let Some(fields) = at.fields(&["policy", "settings"], Unknown::Refused, notes)
+            && let Some(fields) =
+                at.fields(&["policy", "settings", "limits"], Unknown::Refused, notes)
         {
             if let Some(at) = fields.need("policy", A_POLICY, notes)
                 && let Some(text) = at.text(notes)
@@ -124,14 +128,12 @@ impl PoliciesDefinition {
                 self.placement = reference(text, folder);
             }
             self.placement_settings = settings(&fields);
-        }
-        if let Some(at) = fields.get("limits") {
-            self.limits = limits(&at, notes);
+            self.take_limits(&fields, PLACEMENT, notes);
         }
     }
 
     fn take_stage(&mut self, at: &At<'_>, is_first: bool, folder: &Path, notes: &mut Notes<'_>) {
-        let known = ["policy", "name", "settings", "onFailure", "fallback"];
+        let known = ["policy", "name", "settings", "onFailure", "fallback", "limits"];
         let Some(fields) = at.fields(&known, Unknown::Refused, notes) else { return };
         let fallback = fields.get("fallback");
         let usual = match (&fallback, is_first) {
@@ -176,8 +178,19 @@ impl PoliciesDefinition {
             let found = format!("{name:?}");
             notes.fault(line, &fields.path("name"), found, "a name that no earlier stage has");
         }
+        self.take_limits(&fields, &name, notes);
         let settings = settings(&fields);
         self.scaling.push(StageDefinition { name, policy, settings, on_failure, fallback });
+    }
+}
+
+impl PoliciesDefinition {
+    /// A stage's own limits: those of the file but for what it says otherwise.
+    fn take_limits(&mut self, fields: &Fields<'_>, stage: &str, notes: &mut Notes<'_>) {
+        if let Some(at) = fields.get("limits") {
+            let own = limits(&at, &self.limits.all, notes);
+            self.limits.own.insert(stage.to_owned(), own);
+        }
     }
 }
 
@@ -199,14 +212,12 @@ fn read_on_failure(at: &At<'_>, notes: &mut Notes<'_>) -> Option<OnFailure> {
 }
 
 /// The usual limits with those that are written.
-fn limits(at: &At<'_>, notes: &mut Notes<'_>) -> Limits {
-    let usual = serde_json::to_value(Limits::default()).expect("every key is text");
-    let Some(known) = usual.as_object() else { return Limits::default() };
-    let known: Vec<&str> = known.keys().map(String::as_str).collect();
-    let Some(fields) = at.fields(&known, Unknown::Refused, notes) else {
-        return Limits::default();
-    };
-    let mut written = serde_json::Map::new();
+fn limits(at: &At<'_>, usual: &Limits, notes: &mut Notes<'_>) -> Limits {
+    let all = serde_json::to_value(usual).expect("every key is text");
+    let Some(all) = all.as_object() else { return usual.clone() };
+    let known: Vec<&str> = all.keys().map(String::as_str).collect();
+    let Some(fields) = at.fields(&known, Unknown::Refused, notes) else { return usual.clone() };
+    let mut written = all.clone();
     for key in known {
         let Some(at) = fields.get(key) else { continue };
         let number = at.tree.json();
@@ -276,11 +287,31 @@ mod tests {
     fn limits_that_are_not_written_are_the_usual_ones() {
         let read = parse("scaling:\n- policy: builtin:knative\nlimits: {packageBytes: 1000}\n")
             .expect("it is in order");
-        assert_eq!(read.limits, Limits { package_bytes: 1_000, ..Limits::default() });
+        let all = Limits { package_bytes: 1_000, ..Limits::default() };
+        assert_eq!(read.limits, all.into());
         let unknown = parse("scaling:\n- policy: builtin:knative\nlimits: {packagebytes: 1}\n")
             .expect_err("no such limit")
             .to_string();
         assert!(unknown.contains("packagebytes") && unknown.contains("packageBytes"), "{unknown}");
+    }
+
+    #[test]
+    fn a_stages_own_limits_are_those_of_the_file_but_for_what_it_says() {
+        let read = parse(
+            "scaling:\n- policy: builtin:knative\n- policy: a.wasm\n  limits: {fuel: 7, memories: 3}\nplacement: {policy: p.wasm, limits: {fuelPerPair: 9}}\nlimits: {fuel: 5, packageBytes: 1000}\n",
+        )
+        .expect("it is in order");
+        let all = Limits { fuel: 5, package_bytes: 1_000, ..Limits::default() };
+        assert_eq!(read.limits.of("knative"), &all);
+        assert_eq!(read.limits.of("a"), &Limits { fuel: 7, memories: 3, ..all.clone() });
+        assert_eq!(read.limits.of(PLACEMENT), &Limits { fuel_per_pair: 9, ..all });
+        let unknown = parse("scaling:\n- policy: a.wasm\n  limits: {fule: 1, memories: many}\n")
+            .expect_err("no such limit")
+            .to_string();
+        insta::assert_snapshot!(unknown, @r#"
+        policies.yaml:5: scaling[0].limits.fule is no known key, expected fuel
+        policies.yaml:5: scaling[0].limits.memories is "many", expected a whole number
+        "#);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub use requests::{Fate, Request, RequestLog, Requests};
 pub use segment::{SegmentWriter, Torn};
 
 use crate::engine::{Counts, Engine, Observation, Options, Plan, StagePolicy, TargetSpec};
-use crate::policy::Limits;
+use crate::policy::{ChainLimits, Limits};
 use crate::time::Time;
 use entry::{StepRef, line};
 use live::Live;
@@ -49,6 +49,9 @@ pub struct Header {
     pub policies: Vec<StagePolicy>,
     /// What each policy may take; `None`: they ran in no sandbox.
     pub limits: Option<Limits>,
+    /// What those stages may take that have limits of their own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stage_limits: BTreeMap<String, Limits>,
     /// The targets with all their settings, in the engine's order.
     pub targets: Vec<TargetSpec>,
     /// What there was of each target's replicas at the start, where something else owns them.
@@ -87,7 +90,8 @@ pub struct Source {
 
 impl Header {
     /// The header of a run of `engine`, which took its targets in at `start` and has made no step yet.
-    pub fn of(engine: &Engine, start: Time, limits: Option<Limits>) -> Header {
+    pub fn of(engine: &Engine, start: Time, limits: Option<ChainLimits>) -> Header {
+        let (limits, stage_limits) = limits.map(|limits| (limits.all, limits.own)).unzip();
         Header {
             api_version: API_VERSION.to_owned(),
             kind: "Journal".to_owned(),
@@ -95,10 +99,17 @@ impl Header {
             options: engine.options().clone(),
             policies: engine.policies(),
             limits,
+            stage_limits: stage_limits.unwrap_or_default(),
             targets: engine.specs().cloned().collect(),
             counts: engine.counts().collect(),
             sources: None,
         }
+    }
+
+    /// What its policies may take; the usual, where they ran in no sandbox.
+    pub fn chain_limits(&self) -> ChainLimits {
+        let all = self.limits.clone().unwrap_or_default();
+        ChainLimits { all, own: self.stage_limits.clone() }
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) fn header() -> Header {
         },
         policies: Vec::new(),
         limits: None,
+        stage_limits: std::collections::BTreeMap::new(),
         targets: Vec::new(),
         counts: Vec::new(),
         sources: None,

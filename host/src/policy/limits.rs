@@ -1,5 +1,7 @@
 //! What a policy may take: fuel, memory, output, and the size of its package. All are settings, and all are visible in reports.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The limits of a sandbox.
@@ -8,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// # use tidegate::policy::Limits;
 /// assert_eq!(Limits::default().fuel(1_000), 10_100_000);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Limits {
     /// Fuel of one `decide`, whatever its batch; finding a target that makes it fail is paid from it too, so a batch that goes
@@ -67,7 +69,40 @@ impl Default for Limits {
     }
 }
 
+/// The limits of a chain's policies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChainLimits {
+    /// Of all that have none of their own, and of what stands in for a stage that fails.
+    #[serde(flatten)]
+    pub all: Limits,
+    /// Of the stages that have limits of their own, by name; the placement policy's name is `placement`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub own: BTreeMap<String, Limits>,
+}
+
+impl ChainLimits {
+    /// Of the stage of that name.
+    pub fn of(&self, stage: &str) -> &Limits {
+        self.own.get(stage).unwrap_or(&self.all)
+    }
+}
+
+impl From<Limits> for ChainLimits {
+    fn from(all: Limits) -> ChainLimits {
+        ChainLimits { all, own: BTreeMap::new() }
+    }
+}
+
 impl Limits {
+    /// Whether what is compiled for the one runs within the other: they differ in nothing that machine code or its room depends on.
+    pub(super) fn has_room_of(&self, other: &Limits) -> bool {
+        let room = |limits: &Limits| {
+            (limits.memory_bytes, limits.memories, limits.table_elements, limits.stack_bytes)
+        };
+        room(self) == room(other)
+    }
+
     /// Fuel of a call about that many targets.
     pub fn fuel(&self, targets: usize) -> u64 {
         self.fuel.saturating_add(self.fuel_per_target.saturating_mul(targets as u64))

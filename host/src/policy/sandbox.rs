@@ -82,6 +82,20 @@ impl Sandbox {
         Sandbox { cache: Some(folder.to_owned()), ..self }
     }
 
+    /// One with other limits that compiles and keeps as this one does.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Sandbox::new`].
+    pub fn within(&self, limits: &Limits) -> Result<Sandbox, SandboxError> {
+        let engine = match self.limits.has_room_of(limits) {
+            true => self.engine.clone(),
+            false => Sandbox::new(limits.clone())?.engine,
+        };
+        let (compiler, cache) = (self.compiler.clone(), self.cache.clone());
+        Ok(Sandbox { engine, limits: limits.clone(), compiler, cache })
+    }
+
     /// The limits.
     pub fn limits(&self) -> &Limits {
         &self.limits

@@ -1,13 +1,15 @@
 //! Making a component of a project: cargo with the right target, linker and flags, and what is missing named before cargo stumbles
-//! over it.
+//! over it. What is in C is left to `c.rs`.
 
 use std::ffi::OsString;
 use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::c;
 use super::guest::{self, LINKER, TARGET};
 use crate::definitions::policies::{PoliciesDefinition, PolicyRef};
+use crate::policy::wrap::WrapError;
 
 /// The programs that build, and where they leave what they build.
 #[derive(Clone, Debug)]
@@ -16,6 +18,8 @@ pub struct Tools {
     pub cargo: OsString,
     /// `rustc`, or a path of it: the one that cargo calls.
     pub rustc: OsString,
+    /// `clang`, or a path of it, for policies in C.
+    pub clang: OsString,
     /// Cargo's target folder, where it is not the project's own.
     pub target: Option<PathBuf>,
     /// Say nothing but warnings and errors.
@@ -26,7 +30,7 @@ pub struct Tools {
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The folder is no project.
-    #[error("{folder} has no Cargo.toml")]
+    #[error("{folder} has neither Cargo.toml nor a C file")]
     NoProject {
         /// The folder.
         folder: PathBuf,
@@ -71,8 +75,37 @@ pub enum BuildError {
         /// Their packages.
         packages: Vec<String>,
     },
-    /// What cargo left cannot be read.
-    #[error("cannot read {path}")]
+    /// A policy in C is one file.
+    #[error("there are {} C files: {}", files.len(), files.join(", "))]
+    SeveralSources {
+        /// Their names.
+        files: Vec<String>,
+    },
+    /// What builds C is not there.
+    #[error("cannot run {tool}")]
+    NoCTool {
+        /// Its name.
+        tool: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// This clang cannot build for Wasm.
+    #[error("{tool} does not build for wasm32")]
+    NoWasmTarget {
+        /// Its name.
+        tool: String,
+    },
+    /// Clang has said what is wrong.
+    #[error("clang could not build it: see above")]
+    Clang,
+    /// What clang left does not become a component.
+    #[error("cannot make a component of the module")]
+    Wrap {
+        /// Why.
+        source: WrapError,
+    },
+    /// What was left cannot be read, or what is needed cannot be written.
+    #[error("cannot use {path}")]
     Read {
         /// The file.
         path: PathBuf,
@@ -88,6 +121,18 @@ impl BuildError {
             BuildError::NoProject { .. } => {
                 "name the folder of a project, as `tidegate new` makes one".to_owned()
             }
+            BuildError::SeveralSources { .. } => {
+                "name a folder with one of them; include the others as headers".to_owned()
+            }
+            BuildError::NoCTool { .. } => {
+                "install clang and lld: `apt install clang lld`, or `brew install llvm lld`"
+                    .to_owned()
+            }
+            BuildError::NoWasmTarget { .. } => {
+                "install one that does and name it with CLANG; on macOS `brew install llvm lld`"
+                    .to_owned()
+            }
+            BuildError::Wrap { source } => return source.hint().map(|hint| hint.to_string()),
             BuildError::NoTool { .. } => {
                 "install Rust from https://rustup.rs, and see that its programs are on the PATH"
                     .to_owned()
@@ -112,7 +157,7 @@ impl BuildError {
                 "add to it: [lib] crate-type = [\"cdylib\", \"rlib\"]".to_owned()
             }
             BuildError::Several { .. } => "name the folder of one of them".to_owned(),
-            BuildError::Cargo | BuildError::Read { .. } => return None,
+            BuildError::Cargo | BuildError::Clang | BuildError::Read { .. } => return None,
         };
         Some(hint)
     }
@@ -123,12 +168,12 @@ fn is_of_rustup(sysroot: &Path) -> bool {
     sysroot.parent().and_then(Path::file_name).is_some_and(|name| name == "toolchains")
 }
 
-/// A component as cargo left it.
+/// A component as it was built.
 #[derive(Debug)]
 pub struct Built {
     /// The package.
     pub package: String,
-    /// The file in cargo's target folder.
+    /// The file in cargo's target folder, or where cargo would have put it.
     pub file: PathBuf,
     /// Its bytes.
     pub component: Vec<u8>,
@@ -142,6 +187,10 @@ pub struct Built {
 pub fn build(folder: &Path, tools: &Tools) -> Result<Built, BuildError> {
     let manifest = folder.join("Cargo.toml");
     if !manifest.is_file() {
+        let sources = c::sources(folder);
+        if !sources.is_empty() {
+            return c::build(folder, &sources, tools);
+        }
         return Err(BuildError::NoProject { folder: folder.to_owned() });
     }
     let read = |path: &Path, source| BuildError::Read { path: path.to_owned(), source };

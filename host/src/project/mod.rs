@@ -2,6 +2,7 @@
 //! project needs of this repository is part of the program, so it works without network and outside any checkout.
 
 pub mod build;
+mod c;
 mod guest;
 mod vendor;
 

@@ -5,27 +5,27 @@ use std::sync::Arc;
 
 use super::recording::{Recording, Watched};
 use crate::definitions::policies::{PoliciesDefinition, PolicyRef};
-use crate::engine::Stage;
+use crate::engine::{PLACEMENT, Stage};
 use crate::policy::native::NativePlacement;
-use crate::policy::{Package, PlacementPolicy, ScalingPolicy};
+use crate::policy::{Limits, Package, PlacementPolicy, ScalingPolicy};
 use crate::replay::Policies;
 
 /// A chain whose components are loaded.
 #[derive(Clone)]
 pub struct Chain {
     definition: PoliciesDefinition,
-    packages: BTreeMap<PolicyRef, Arc<Package>>,
+    packages: Packages,
 }
+
+/// Loaded components, by what they may take.
+pub type Packages = BTreeMap<(PolicyRef, Limits), Arc<Package>>;
 
 /// What the recordings of a case go by: the policy's name in the suite's reports.
 pub type Recordings = BTreeMap<PolicyRef, Arc<Recording>>;
 
 impl Chain {
     /// A chain of `packages`, which has every policy that `definition` names, and each does what its place asks for.
-    pub fn new(
-        definition: PoliciesDefinition,
-        packages: BTreeMap<PolicyRef, Arc<Package>>,
-    ) -> Chain {
+    pub fn new(definition: PoliciesDefinition, packages: Packages) -> Chain {
         Chain { definition, packages }
     }
 
@@ -34,9 +34,24 @@ impl Chain {
         &self.definition
     }
 
-    /// The component of a policy that it names.
+    /// The component of a policy that it names, as the first place that has it may run it.
     pub fn package(&self, policy: &PolicyRef) -> &Arc<Package> {
-        self.packages.get(policy).expect("every policy of the chain was loaded")
+        self.within(policy, self.limits(policy))
+    }
+
+    /// What the first place that has this policy may take.
+    pub fn limits(&self, policy: &PolicyRef) -> &Limits {
+        let limits = &self.definition.limits;
+        match self.definition.scaling.iter().find(|stage| stage.policy == *policy) {
+            Some(stage) => limits.of(&stage.name),
+            None if self.definition.placement == *policy => limits.of(PLACEMENT),
+            None => &limits.all,
+        }
+    }
+
+    fn within(&self, policy: &PolicyRef, limits: &Limits) -> &Arc<Package> {
+        let key = (policy.clone(), limits.clone());
+        self.packages.get(&key).expect("every policy of the chain was loaded")
     }
 
     /// The scaling policies that it names, each once.
@@ -50,8 +65,9 @@ impl Chain {
 
     /// Policies for one run. What is asked of them goes to `recordings`.
     pub fn policies(&self, recordings: &Recordings) -> Policies {
-        let scales = |policy: &PolicyRef| -> Box<dyn ScalingPolicy> {
-            let package = self.package(policy);
+        let limits = &self.definition.limits;
+        let scales = |policy: &PolicyRef, limits: &Limits| -> Box<dyn ScalingPolicy> {
+            let package = self.within(policy, limits);
             let inner = package.scaling().expect("it was loaded for a place where it scales");
             match recordings.get(policy) {
                 Some(recording) => Box::new(Watched::new(inner, recording.clone())),
@@ -59,18 +75,18 @@ impl Chain {
             }
         };
         let stage = |stage: &crate::definitions::policies::StageDefinition| {
-            let policy = scales(&stage.policy);
+            let policy = scales(&stage.policy, limits.of(&stage.name));
             let made = match &stage.fallback {
                 None => Stage::new(&stage.name, policy, stage.on_failure),
                 Some(name) => {
-                    let fallback = scales(&PolicyRef::Builtin(name.clone()));
+                    let fallback = scales(&PolicyRef::Builtin(name.clone()), &limits.all);
                     Stage::with_fallback(&stage.name, policy, fallback)
                 }
             };
             (made, stage.settings.clone())
         };
         let places = &self.definition.placement;
-        let placement = self.package(places).placement();
+        let placement = self.within(places, limits.of(PLACEMENT)).placement();
         let placement = placement.expect("it was loaded for a place where it places");
         let placement: Box<dyn PlacementPolicy> = match recordings.get(places) {
             Some(recording) => Box::new(Watched::new(placement, recording.clone())),
@@ -82,7 +98,7 @@ impl Chain {
             fallback: Some(Box::new(NativePlacement::<tidegate_affinity::Affinity>::new(
                 "affinity",
             ))),
-            limits: Some(self.definition.limits.clone()),
+            limits: Some(limits.clone()),
         }
     }
 }

@@ -280,7 +280,6 @@ fn one(suite: &SuiteDefinition, case: &CaseDefinition, options: &Options<'_>) ->
     };
     let mut heard = None;
     match (options.make)(case).and_then(|made| {
-        let limits = made.chain.definition().limits.clone();
         let recordings: Recordings = match suite.contract.is_off {
             true => Recordings::new(),
             false => made
@@ -288,7 +287,10 @@ fn one(suite: &SuiteDefinition, case: &CaseDefinition, options: &Options<'_>) ->
                 .scaling()
                 .into_iter()
                 .chain([&made.chain.definition().placement])
-                .map(|policy| (policy.clone(), Arc::new(Recording::new(limits.clone()))))
+                .map(|policy| {
+                    let limits = made.chain.limits(policy).clone();
+                    (policy.clone(), Arc::new(Recording::new(limits)))
+                })
                 .collect(),
         };
         let chain = made.chain.clone();
@@ -405,7 +407,7 @@ fn finished(suite: &SuiteDefinition, ran: Vec<Ran>) -> SuiteReport {
         let (name, package) = (policy.name(), chain.package(policy));
         if scales(policy, chain) {
             let monotone = suite.contract.monotone.get(&name).map_or(&[][..], Vec::as_slice);
-            let limits = &chain.definition().limits;
+            let limits = chain.limits(policy);
             checked.push(contract::check(&name, package, limits, heard, monotone));
         }
         if heard.places.decisions > 0 {

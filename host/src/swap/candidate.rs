@@ -16,7 +16,7 @@ use crate::definitions::policies::PoliciesDefinition;
 use crate::definitions::profile::Profile;
 use crate::definitions::service::Service;
 use crate::definitions::settings::LimitsError;
-use crate::engine::{Engine, Options, Owner, Restored, TargetSpec};
+use crate::engine::{Engine, Options, Owner, PLACEMENT, Restored, TargetSpec};
 use crate::policy::{Limits, Sandbox, SandboxError, digest_of};
 use crate::replay::{Policies, target_specs};
 use crate::time::Time;
@@ -98,7 +98,7 @@ impl Loaded {
         let (profile, warnings) = Profile::find(&sources.profile).map_err(|error| {
             Refused::definition(&error).about(Some(Path::new(&sources.profile)))
         })?;
-        let sandbox = (making.sandboxes)(definition.limits.clone())
+        let sandbox = (making.sandboxes)(definition.limits.all.clone())
             .map_err(|error| Refused::sandbox(&error).about(sources.policies.as_deref()))?;
         let chain = Chain::load(&definition, &sandbox, known)
             .map_err(|error| Refused::chain(&error).about(sources.policies.as_deref()))?;
@@ -147,10 +147,12 @@ impl Loaded {
             let (digests, placement) = loaded.chain.digests();
             let definition = loaded.chain.definition();
             let stages = definition.scaling.iter().zip(digests).map(|(stage, digests)| {
-                (stage.name.clone(), json!([digests, stage.settings, stage.on_failure]))
+                let limits = definition.limits.of(&stage.name);
+                (stage.name.clone(), json!([digests, stage.settings, stage.on_failure, limits]))
             });
-            let own = json!([placement, definition.placement_settings]);
-            stages.chain([(crate::engine::PLACEMENT.to_owned(), own)]).collect::<Vec<_>>()
+            let limits = definition.limits.of(PLACEMENT);
+            let own = json!([placement, definition.placement_settings, limits]);
+            stages.chain([(PLACEMENT.to_owned(), own)]).collect::<Vec<_>>()
         };
         let before_them = stages(before);
         let is_other_profile = self.profile.settings != before.profile.settings;

@@ -98,6 +98,7 @@ impl Refused {
             ChainError::Read { .. } => RefusedKind::Read,
             ChainError::Unknown { .. }
             | ChainError::Load { .. }
+            | ChainError::Limits { .. }
             | ChainError::DoesNotScale { .. }
             | ChainError::DoesNotPlace { .. } => RefusedKind::Component,
         };
@@ -110,7 +111,7 @@ impl Refused {
                 None => refused.in_file(Path::new(policy)),
                 Some(_) => refused,
             },
-            ChainError::Unknown { .. } => refused,
+            ChainError::Unknown { .. } | ChainError::Limits { .. } => refused,
         }
     }
 
