@@ -70,6 +70,8 @@ struct Source {
 /// Prints the logs that the arguments ask for.
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<(), Failure> {
     let folder = state_folder(args.state.as_deref())?;
+    // The books name their logs by whole paths.
+    let folder = folder.canonicalize().unwrap_or(folder);
     let mut sources = BTreeMap::new();
     for (target, log) in chosen(args, &folder, terminal)? {
         add(&mut sources, target, &log);

@@ -58,6 +58,8 @@ pub struct Swapper {
     is_busy: bool,
     /// The files are to be read again, whatever they look like.
     is_wanted: Option<String>,
+    /// The policies file that was followed until another one was named, of which it is not known yet whether it is in order.
+    followed: Option<Option<PathBuf>>,
 }
 
 /// A chain that decided before, with the engine that it did so in, if that has the targets of now.
@@ -122,6 +124,7 @@ impl Swapper {
             number: 0,
             is_busy: false,
             is_wanted: None,
+            followed: None,
         };
         Ok((swapper, engine))
     }
@@ -151,9 +154,10 @@ impl Swapper {
         self.is_wanted = Some(by.to_owned());
     }
 
-    /// From now on policies come from another file, which is read at the next [`Swapper::poll`].
+    /// From now on policies come from another file, unless it is refused: then the one before is followed on. It is read at the next [`Swapper::poll`].
     pub fn read_from(&mut self, policies: PathBuf, by: &str) {
-        self.sources.policies = Some(policies);
+        let before = std::mem::replace(&mut self.sources.policies, Some(policies));
+        self.followed.get_or_insert(before);
         self.want(by);
     }
 
@@ -225,9 +229,14 @@ impl Swapper {
             Ok(Some(prepared)) => prepared,
             Err(refused) => {
                 self.history.add(Entry { refused: Some(refused.clone()), ..entry });
+                if let Some(before) = self.followed.take() {
+                    self.sources.policies = before;
+                    self.want(BY_FILE);
+                }
                 return Switched::Refused(refused);
             }
         };
+        self.followed = None;
         let Prepared { loaded, engine: mut next, shadow } = prepared;
         let snapshot = engine.snapshot();
         let restored = match next.restore(now, &snapshot) {
