@@ -151,7 +151,7 @@ struct Swapping {
     at: Time,
     named: String,
     engine: Engine,
-    limits: Option<crate::policy::Limits>,
+    limits: Option<crate::policy::ChainLimits>,
 }
 
 /// A simulator that ends after a moment. It is cut off before a step, so that the steps until then are those of a whole run.
