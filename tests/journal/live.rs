@@ -1,5 +1,7 @@
 //! Real runs of `tidegate up` with fake models, whose journals are decided again bit for bit.
 
+#![expect(clippy::disallowed_methods, reason = "a live run takes time, and a test waits for it")]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

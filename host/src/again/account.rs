@@ -231,7 +231,7 @@ impl Account {
             Before::OtherRun => self.push(at, None, Story::Start),
             Before::Missing => {
                 // A tear was told where it was; what it leads to ends here.
-                if !self.gaps.last().is_some_and(|hole| hole.to_ms.is_none()) {
+                if self.gaps.last().is_none_or(|hole| hole.to_ms.is_some()) {
                     let from = begin.gap.map_or(self.end_ms, |gap: Gap| gap.from);
                     self.misses(segment, from, told(begin.gap));
                 }

@@ -82,7 +82,10 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<(), Failure> {
     }
     let mut has_many = sources.len() > 1;
     print(args, &lines, has_many, terminal)?;
-    while args.follow {
+    if !args.follow {
+        return Ok(());
+    }
+    loop {
         std::thread::sleep(LOOK);
         for (target, log) in of_service(&folder, &args.service) {
             if log.is_running && args.replica.is_none_or(|replica| replica == log.replica) {
@@ -93,7 +96,6 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<(), Failure> {
         let lines = read(&mut sources)?;
         print(args, &lines, has_many, terminal)?;
     }
-    Ok(())
 }
 
 fn add(sources: &mut BTreeMap<PathBuf, Source>, target: String, log: &ReplicaLog) {

@@ -30,6 +30,9 @@ pub(super) const EXAMPLES: &str = "Examples:
   tidegate up -f services.yaml --policies policies.yaml --listen 0.0.0.0:8080 --api-keys keys.txt
   tidegate up -f services.yaml --shadow other.yaml --dry-run";
 
+/// How long files that are being read may keep the end waiting.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Services: KServe InferenceService manifests whose containers have a command, or the short form. Changes are followed.
@@ -115,7 +118,7 @@ pub(super) fn run(args: &Arguments, terminal: &Terminal) -> Result<(), Failure> 
         }
     });
     let services = setting.services.len();
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let mut signals = Signals::new()
             .map_err(|error| Failure::new(Exit::Environment, "cannot hear signals", &error))?;
         let handle = tokio::runtime::Handle::current();
@@ -142,7 +145,10 @@ pub(super) fn run(args: &Arguments, terminal: &Terminal) -> Result<(), Failure> 
                 Err(Failure::plain(Exit::Environment, "ended at once: requests were cut off"))
             }
         }
-    })
+    });
+    // A file that is read for ever, as a pipe that nobody writes to, keeps nobody here.
+    runtime.shutdown_timeout(LAST_WAIT);
+    done
 }
 
 /// The wish to end: SIGTERM, or Ctrl-C.
@@ -221,9 +227,7 @@ fn setting(args: &Arguments, terminal: &Terminal) -> Result<Setting, Failure> {
             files,
             Arc::new(move || {
                 let (files, catalogue) = &reading;
-                read_services(files, catalogue)
-                    .map(|(services, _)| services)
-                    .map_err(|failure| text(failure))
+                read_services(files, catalogue).map(|(services, _)| services).map_err(text)
             }),
         ),
         policies: swap::Sources { policies: args.policies.clone(), profile: args.profile.clone() },

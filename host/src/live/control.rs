@@ -219,7 +219,7 @@ impl Control {
     /// What decides is kept beside the journal, so that it can decide again.
     pub(super) fn keep_components(&self, journal: &mut Journal<'_>) {
         for (digest, component) in self.swapper.live().chain().components() {
-            journal.keep_component(&digest, component);
+            journal.keep_component(digest, component);
         }
     }
 

@@ -156,7 +156,7 @@ impl Swapper {
 
     /// From now on policies come from another file, unless it is refused: then the one before is followed on. It is read at the next [`Swapper::poll`].
     pub fn read_from(&mut self, policies: PathBuf, by: &str) {
-        let before = std::mem::replace(&mut self.sources.policies, Some(policies));
+        let before = self.sources.policies.replace(policies);
         self.followed.get_or_insert(before);
         self.want(by);
     }

@@ -407,7 +407,7 @@ mod tests {
         assert_eq!((found.replica, found.started_ms, found.is_running), (3, 1_000, false));
         let bytes = found.read().expect("it can be read");
         assert!(bytes.len() <= 8_000, "{} bytes", bytes.len());
-        let last = bytes.split(|byte| *byte == b'\n').filter_map(parse).last();
+        let last = bytes.split(|byte| *byte == b'\n').filter_map(parse).next_back();
         assert_eq!(last.map(|line| line.text).as_deref(), Some("line 999"));
         assert_eq!(targets(folder.path()), ["chat"]);
     }

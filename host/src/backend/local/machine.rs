@@ -82,7 +82,7 @@ impl Place {
 
     /// What a replica asks for that takes so many parts.
     fn ask(&self, parts: u32) -> Ask {
-        if parts % self.parts_per_gpu == 0 {
+        if parts.is_multiple_of(self.parts_per_gpu) {
             Ask::Whole(parts / self.parts_per_gpu)
         } else {
             Ask::Share(f64::from(parts) / f64::from(self.parts_per_gpu))
