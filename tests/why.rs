@@ -242,7 +242,7 @@ fn a_journal_tells_the_same_as_the_replay_that_wrote_it() {
     std::fs::write(&journal, text.replace(digest, "sha256:00")).expect("it is written");
     assert_snapshot!(fails(&["why", "code", "--at", "60s", "--journal", &journal]), @r"
     error: knative was decided by sha256:00, which is not here
-     hint: it is no policy of this program's; name its component in a policies file and give that with --policies
+     hint: it is no policy of this program's; copy its component to components/sha256-00.wasm beside the journal
     exit code 2
     ");
 }

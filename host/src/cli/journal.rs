@@ -121,14 +121,13 @@ impl Components {
         if std::fs::read(&kept).is_ok_and(|bytes| digest_of(&bytes) == digest) {
             return Ok(PolicyRef::File(kept));
         }
-        let folder = kept.parent().unwrap_or(&self.beside).display().to_string();
         let name = kept.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Err(Failure::plain(
             Exit::Input,
             format!("{stage} was decided by {digest}, which is not here"),
         )
         .hint(format!(
-            "it is no policy of this program's; copy its component to {folder} as {name}"
+            "it is no policy of this program's; copy its component to components/{name} beside the journal"
         )))
     }
 

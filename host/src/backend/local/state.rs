@@ -14,6 +14,9 @@ use super::system;
 
 /// How long what a killed run left may take to end.
 const GRACE: Duration = Duration::from_secs(5);
+/// How often a lock is tried whose holder is no more, and how long from one time to the next.
+const ATTEMPTS: u32 = 100;
+const LOOK: Duration = Duration::from_millis(20);
 const FILE: &str = "state.json";
 const LOCK: &str = "lock";
 
@@ -106,7 +109,7 @@ pub struct State {
     folder: PathBuf,
     book: Book,
     /// Locked as long as it is open; the system unlocks it however this process ends.
-    _lock: File,
+    lock: File,
 }
 
 impl State {
@@ -125,15 +128,16 @@ impl State {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut lock = options.open(folder.join(LOCK)).map_err(fails)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let _ = lock.read_to_string(&mut text);
-                let pid = text.trim().parse().unwrap_or(0);
+        let mut attempts = 0;
+        while let Err(refused) = lock.try_lock() {
+            let TryLockError::WouldBlock = refused else { return Err(fails(refused.into())) };
+            let pid = holder(&mut lock);
+            // What a killed run was just starting holds its lock for an instant longer.
+            if attempts == ATTEMPTS || system::start_of(pid).is_some() {
                 return Err(StateError::InUse { folder: shown, pid });
             }
-            Err(TryLockError::Error(error)) => return Err(fails(error)),
+            attempts += 1;
+            std::thread::sleep(LOOK);
         }
         let pid = std::process::id();
         let told = lock.set_len(0).and_then(|()| lock.rewind());
@@ -143,7 +147,7 @@ impl State {
         let started = system::start_of(pid).unwrap_or_default();
         let run = format!("{pid}-{}", started.replace(' ', "-"));
         let book = Book { boot, run, pid, started, groups: Vec::new() };
-        let state = State { folder, book, _lock: lock };
+        let state = State { folder, book, lock };
         state.write().map_err(fails)?;
         Ok((state, stale))
     }
@@ -198,7 +202,16 @@ impl Drop for State {
         if self.book.groups.is_empty() {
             let _ = std::fs::remove_file(self.folder.join(FILE));
         }
+        // By name: a process that is being started in this moment has the file open as well.
+        let _ = self.lock.unlock();
     }
+}
+
+/// The process that a lock names; 0 where it names none yet.
+fn holder(lock: &mut File) -> u32 {
+    let mut text = String::new();
+    let read = lock.rewind().and_then(|()| lock.read_to_string(&mut text));
+    read.ok().and_then(|_| text.trim().parse().ok()).unwrap_or(0)
 }
 
 /// The book of a folder; nothing where there is none that can be read.
