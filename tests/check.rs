@@ -180,8 +180,8 @@ fn a_policies_file_is_told_all_that_is_wrong_with_its_chain() {
         .expect("a copy");
     assert_snapshot!(folder.check(&["policies.yaml"]), @r"
     policies.yaml:6: error: scaling[0].settings: missing field `minimum`
-    policies.yaml:7: error: scaling[0].settings.minimun: unknown field `minimun`, expected `minimum` or `hours`; did you mean minimum?
-    policies.yaml:8: error: scaling[0].settings.hours.form: unknown field `form`, expected one of `from`, `to`, `days`, `utcOffset`; did you mean from?
+    policies.yaml:7: error: scaling[0].settings.minimun: unknown field `minimun`, expected `minimum` or `hours`; did you mean `minimum`?
+    policies.yaml:8: error: scaling[0].settings.hours.form: unknown field `form`, expected one of `from`, `to`, `days`, `utcOffset`; did you mean `from`?
     policies.yaml:8: error: scaling[0].settings.hours.tow: unknown field `tow`, expected one of `from`, `to`, `days`, `utcOffset`
     policies.yaml:11: error: placement.settings.gpuClas: unknown field `gpuClas`, expected `gpuMemoryUtilization`
     5 errors in 1 file
