@@ -99,7 +99,7 @@ pub fn a_bad_file_is_refused_and_one_that_traps_is_taken_back() {
 
     place.write("policies.yaml", &format!("{POLICIES}scaling:\n- policy: builtin:knativ\n"));
     let refused = up.until("it is refused", || last("refused"));
-    let message = refused["message"].as_str().expect("words");
+    let message = refused["fault"].as_str().expect("words");
     assert!(message.contains("knative"), "it tells the nearest name: {message}");
     up.until_log("refused, what decides stays");
     assert_eq!(up.complete("chat", 1).status, 200);
@@ -121,7 +121,7 @@ pub fn a_bad_file_is_refused_and_one_that_traps_is_taken_back() {
     // Then a person goes back further, as far as it goes.
     let done = up.order("/api/policy/rollback", &json!({}));
     assert_eq!(done.status, 200, "{done:?}");
-    let back = up.until("the first decides", || last("rolled-back").filter(|it| *it != back));
+    let back = up.until("the first decides", || last("went-back"));
     assert_eq!((&back["from"], &back["to"]), (&first["to"], &first["from"]), "{back:#}");
     let none = up.order("/api/policy/rollback", &json!({}));
     assert_eq!(none.status, 409, "{none:?}");
