@@ -299,7 +299,8 @@ fn begun(header: &Header) -> Engine {
 /// Writes a run of what `steps` saw into a folder, as a live one is: in small segments, with a snapshot wherever one is wanted.
 fn run_live(place: &Path, header: &Header, steps: &[Step]) {
     let mut engine = begun(header);
-    let limits = KeepLimits { segment_bytes: 2_000, ..KeepLimits::default() };
+    // Forty steps take more than that, however quiet.
+    let limits = KeepLimits { segment_bytes: 400, ..KeepLimits::default() };
     let mut live = Journal::live(place, limits, Begin::first(header.clone())).expect("a thread");
     for (nth, step) in steps.iter().enumerate() {
         let plan = engine.step(&step.seen);
